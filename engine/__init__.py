@@ -1,0 +1,3 @@
+"""labctl: a declarative provisioning engine for cloud labs."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,124 @@
+"""A lab as the playbook and the inventory declare it: what `load` gives and the later stages read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+from engine.errors import Where
+from engine.refs import Template
+from engine.resource import Files, Resource
+
+NeedSort = Literal["lives_on", "uses", "after"]
+
+
+@dataclass(frozen=True, order=True)
+class Need:
+    """Why one resource comes after another: it lives on it, uses one of its outputs, or merely comes after."""
+
+    address: str
+    sort: NeedSort
+
+
+@dataclass(frozen=True)
+class Ssh:
+    """The `ssh:` keyword: how to log in to a resource that is a host. Strings may be Templates."""
+
+    user: str | Template
+    key: str | Template | None = None
+    port: int | Template | None = None
+    via: str | None = None
+    forward_agent: bool = False
+    host: str | Template | None = None
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One resource as the playbook declares it, after `loop`, `when` and `block`; references not filled in."""
+
+    address: str
+    kind: type[Resource]
+    fields: Mapping[str, Any]
+    where: Where
+    needs: frozenset[Need] = frozenset()
+    host: str | None = None
+    ssh: Ssh | None = None
+    protect: bool = False
+    retain: bool = False
+    ignore_changes: frozenset[str] = frozenset()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    timeout: float | None = None
+    no_log: bool = False
+    names: Mapping[str, Any] = field(default_factory=dict)
+    """Names of its own for templates: `item` and `loop_index`."""
+    positions: Mapping[tuple[str | int, ...], Where] = field(default_factory=dict)
+    """Where each field stands in the playbook, by path below the kind key."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One entry of `checks`; strings may be Templates."""
+
+    name: str
+    sort: Literal["http", "tcp", "command"]
+    target: str | Template
+    host: str | None = None
+    status: int | None = None
+    contains: str | Template | None = None
+    expect: Literal["reachable", "unreachable"] = "reachable"
+    timeout: float = 10.0
+    where: Where | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a lab is applied: `aws` or `sandbox`, and the settings that the inventory gives it."""
+
+    sort: Literal["aws", "sandbox"]
+    region: str = "us-east-1"
+    profile: str | None = None
+    endpoint_url: str | None = None
+    account: str | None = None
+    """The only account id this inventory may act on; None allows any."""
+    ssh_proxy: str | None = None
+    """`host:port` of a SOCKS5 proxy for SSH and checks; names are resolved by the proxy."""
+    sandbox: Mapping[str, Any] = field(default_factory=dict)
+    """The inventory's `sandbox:` settings, handed to the sandbox as they are."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A playbook applied with an inventory, for one student if there is a roster."""
+
+    name: str
+    """`hw02@sandbox`, `hw02@fall2026/alice`."""
+    slug: str
+    """The name in letters, digits and dashes, fit for names at AWS: `hw02-fall2026-alice`."""
+    target: Target
+    resources: Mapping[str, Declared]
+    """By address, in the playbook's order."""
+    names: Mapping[str, Any] = field(default_factory=dict)
+    """What templates may use besides resources: variables, `lab`, `env`, `my_ip`."""
+    skipped: frozenset[str] = frozenset()
+    """Names whose `when` is false."""
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    sensitive_outputs: frozenset[str] = frozenset()
+    checks: tuple[Check, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """The inventory's tags and labctl's own (`labctl:lab`, `labctl:expires`)."""
+    files: Files | None = None
+    secrets: frozenset[str] = frozenset()
+    """Values to mask wherever text leaves labctl."""
+    playbook: Path | None = None
+    inventory: Path | None = None
+    student: str | None = None
+    expires: date | None = None
+    budget: float | None = None
+    """USD that this lab may cost."""
+    ledger: str = ".labctl/labctl.db"
+    """A path, absolute once loaded."""
+    lock_file: Path | None = None
+    """Where image aliases are pinned, beside the inventory."""

@@ -1,0 +1,205 @@
+"""What a kind is: the base class of everything in `engine/resources/`, and the types of its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from engine.refs import Unknown, holds_unknown
+
+if TYPE_CHECKING:
+    from pydantic import ValidatorFunctionWrapHandler
+
+    from engine.world import World
+
+T = TypeVar("T")
+
+Values = dict[str, Any]
+"""What is there, in the playbook's words: field and output names to plain values."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A word about a field, carried in its annotation."""
+
+    name: str
+
+
+FIXED = Mark("fixed")
+SECRET = Mark("secret")
+UNREAD = Mark("unread")
+
+Fixed = Annotated[T, FIXED]
+"""A field whose change replaces the resource."""
+
+Secret = Annotated[T, SECRET]
+"""A field never shown nor kept; changes are seen by a keyed hash in the ledger."""
+
+Unread = Annotated[T, UNREAD]
+"""A field that the target does not give back in a list call; changes are seen by a keyed hash in the ledger."""
+
+Id = Annotated[str, Mark("id")]
+"""The id of another resource, as a reference gives it."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Something a resource tells once it is made: what it means, and whether it must be masked."""
+
+    description: str
+    sensitive: bool = False
+
+
+class Files(Protocol):
+    """The controller's files that a playbook may read; handed to validation as context `files`."""
+
+    def find(self, path: str, *, folder: bool = False) -> Path:
+        """The readable file or folder that `path` names, inside the playbook's own folders.
+
+        Raises ValueError with words for the user where there is none or it lies outside.
+        """
+
+    def fill(self, path: Path) -> str | Unknown:
+        """The text of the template at `path`, filled in with what is known."""
+
+
+class Fields(BaseModel):
+    """A group of typed fields in a playbook; any of them may be unknown until apply."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _let_unknown_pass(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        if isinstance(value, Unknown):
+            return value
+        try:
+            return handler(value)
+        except ValidationError as error:
+            if all(holds_unknown(problem["input"]) for problem in error.errors()):
+                return value
+            raise
+
+
+class Resource(Fields):
+    """One thing of a lab. A kind is a subclass; the contract is in docs/architecture.md and CONTRIBUTING.md.
+
+    `Values` of a kind are one flat namespace: the fields it can read back under their own names, and outputs.
+    """
+
+    kind: ClassVar[str] = ""
+    outputs: ClassVar[Mapping[str, Output]] = {}
+    create_first: ClassVar[bool] = False
+    """Replacement makes the new one before the old one goes (its name must allow two at once)."""
+    is_host: ClassVar[bool] = False
+    """Others can live on it: it tells a `Machine`."""
+    takes_along: ClassVar[bool] = False
+    """What lives on it vanishes with it, so it need not be deleted piece by piece."""
+
+    pinned: ClassVar[frozenset[str]] = frozenset()
+    """Fields whose names (`ubuntu-22.04`) are looked up once and pinned in the lock file."""
+
+    @classmethod
+    def resolve(cls, world: World, field: str, name: str) -> str:
+        """The id that `name` stands for now in a `pinned` field; ids come back as they are, unasked.
+
+        Raises StepFailed with what to write instead where nothing answers to the name.
+        """
+        return name
+
+    def wanted(self, also: Sequence[str] = ()) -> Values:
+        """The values the playbook asks for: fields it sets, and `also` (fields it set last time)."""
+        names = self.model_fields_set | {name for name in also if name in type(self).model_fields}
+        return {name: plain(getattr(self, name)) for name in type(self).model_fields if name in names}
+
+    @classmethod
+    def differs(cls, name: str, wanted: Any, there: Any) -> bool:
+        """Whether field `name` is not as wanted; both in the playbook's words."""
+        return bool(wanted != there)
+
+    def replaces(self, name: str, there: Values) -> bool:
+        """Whether bringing field `name` to what is wanted needs a new resource."""
+        return FIXED in type(self).model_fields[name].metadata
+
+    @classmethod
+    def unsettles(cls, changed: frozenset[str]) -> frozenset[str]:
+        """The outputs that an update of the fields `changed` may change."""
+        return frozenset()
+
+    def adopts(self, world: World) -> str | None:
+        """The id of a thing not made by labctl that the playbook asks to take on as it is."""
+        return None
+
+    def create(self, world: World) -> str:
+        """Make it, with `world.job`'s tags and token in the create call itself; its id.
+
+        Returns once it exists and can be used by what needs it. Raises LostAnswer where it may exist.
+        """
+        raise NotImplementedError(type(self).kind)
+
+    @classmethod
+    def read_many(cls, world: World, ids: Sequence[str]) -> dict[str, Values]:
+        """What is there of `ids`, in as few requests as the API allows; one that is missing is gone."""
+        raise NotImplementedError(cls.kind)
+
+    def update(self, world: World, id: str, changed: frozenset[str]) -> None:
+        """Bring the fields `changed` of the thing `id` to what this says."""
+        raise NotImplementedError(type(self).kind)
+
+    @classmethod
+    def delete(cls, world: World, id: str) -> None:
+        """Delete it and wait until it no longer stands in the way of others; quiet if gone already."""
+        raise NotImplementedError(cls.kind)
+
+    @classmethod
+    def find(cls, world: World) -> list[str]:
+        """The ids of what a create for `world.job` (lab, address, token) may have made."""
+        raise NotImplementedError(cls.kind)
+
+    def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
+        """Shell commands that do the same by hand; `action` is create, update or delete."""
+        return []
+
+    def price(self) -> float | None:
+        """What it costs in USD per hour while it runs; None where unknown, 0 where free."""
+        return 0.0
+
+    @classmethod
+    def machine(cls, world: World, id: str, values: Values) -> Machine:
+        """How to contact the machine behind a host; for kinds with `is_host`."""
+        raise NotImplementedError(cls.kind)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a host kind tells about the machine behind it, for contacting it over SSH."""
+
+    public_address: str | None
+    private_address: str | None
+    port: int = 22
+    not_ready: Callable[[], str | None] = lambda: None
+    """Why it cannot be contacted yet (`pending`, `status checks initializing`), asked anew at each call."""
+    host_keys: Callable[[], list[str]] = list
+    """Its public host keys (`ssh-ed25519 AAAA…`) where the platform tells them, asked at first contact."""
+    explain: Callable[[], list[str]] = list
+    """Why the network may not let the caller in, one line a cause, asked only after a failed contact."""
+
+
+def plain(value: Any) -> Any:
+    """`value` as plain data: models become dicts without what they leave unset, tuples become lists."""
+    if isinstance(value, BaseModel):
+        return {
+            name: plain(getattr(value, name))
+            for name in type(value).model_fields
+            if getattr(value, name) is not None
+        }
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+

@@ -1,0 +1,46 @@
+"""The world as the stages and kinds see it: AWS clients made once, hosts by name, and the step at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.aws import Aws
+    from engine.hosts import Hosts
+
+
+def _silent(text: str) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a verb is told about the step it carries out."""
+
+    address: str = ""
+    token: str = ""
+    """Idempotency token for the create at hand: at most 64 ASCII characters."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """All tags for a thing made now: the lab's, the resource's own, `labctl:address`."""
+    timeout: float | None = None
+    """Seconds that the playbook allows the step; None for the kind's own deadline."""
+    host: str | None = None
+    """The address of the host the resource lives on."""
+    say: Callable[[str], None] = _silent
+    """Tells the user what a long step is waiting for."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything outside the process that a stage or kind may touch."""
+
+    lab: str
+    aws: Aws
+    hosts: Hosts
+    job: Job = Job()
+
+    def on(self, job: Job) -> World:
+        """The same world, seen by the step `job`."""
+        return replace(self, job=job)
