@@ -1,0 +1,41 @@
+# make lab    the first lab, on the sandbox: installs labctl, plans and applies playbooks/hw02.yml
+# make test   installs what the tests need and runs them all
+# make clean  stops the sandbox and removes what the two made
+
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: lab test clean
+
+lab: .venv/installed
+	@$(BIN)/labctl plan playbooks/hw02.yml
+	@$(BIN)/labctl apply --yes
+	@echo
+	@echo 'Next (activate the environment first:  . .venv/bin/activate):'
+	@echo '  labctl check             look at the result as a stranger would'
+	@echo '  labctl ssh private       log in through the bastion'
+	@echo '  labctl plan              nothing to do: the lab is as the playbook says'
+	@echo '  labctl sandbox status    where the cloud and its network listen'
+	@echo '  labctl destroy           leave nothing behind'
+
+test: .venv/installed-tests
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "labctl needs Python 3.11 or newer; say: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: setup.cfg pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+.venv/installed-tests: setup.cfg pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@ .venv/installed
+
+clean:
+	-$(BIN)/labctl sandbox stop
+	rm -rf .venv .labctl build *.egg-info
