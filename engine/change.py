@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from engine.lab import Declared, Need
@@ -138,6 +139,21 @@ class StepResult:
     remedy: str = ""
     because_of: str | None = None
     """For skipped steps, the address whose failure is the reason."""
+
+
+@dataclass(frozen=True)
+class StepEvent:
+    """Something that happened to one step while an apply runs, for progress."""
+
+    sort: Literal["started", "waiting", "ended"]
+    address: str
+    verb: Verb
+    kind: str
+    at: datetime
+    text: str = ""
+    """For `waiting`: what it waits for."""
+    result: StepResult | None = None
+    """For `ended`: how."""
 
 
 @dataclass(frozen=True)
