@@ -1,0 +1,1 @@
+"""Plans, reports, problems and tables as text or JSON documents; values in, text out, no decisions."""

@@ -1,0 +1,246 @@
+"""A plan as text (design §5) and as the JSON document that programs read."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from engine.change import Change, FieldChange, Plan
+from engine.render.paint import PLAIN, Paint, columns, counted, shorten
+from engine.render.values import SENSITIVE, as_data, compact, lines_of
+
+_SYMBOLS = {"create": "+", "update": "~", "replace": "-/+", "delete": "-", "keep": " "}
+_COLOURS = {"create": "green", "update": "yellow", "replace": "magenta", "delete": "red", "keep": "dim"}
+_WIDE = 10_000
+
+
+def plan_text(plan: Plan, *, paint: Paint = PLAIN, verbose: bool = False, width: int = 80) -> str:
+    """The plan for people: one block a change, then what it sums up to and what it costs.
+
+    `width` is in characters; with `verbose` values are not cut and unchanged resources are listed.
+    """
+    shown = [change for change in plan.changes if _worth_showing(change, verbose)]
+    blocks = ["\n".join(_block(change, paint, _WIDE if verbose else width, verbose)) for change in shown]
+    return "\n".join([*_spaced(blocks, shown), *_tail(plan, paint, verbose, bool(blocks))])
+
+
+def _worth_showing(change: Change, verbose: bool) -> bool:
+    return verbose or change.action != "keep" or change.adopts or bool(change.notes)
+
+
+def _spaced(blocks: Sequence[str], shown: Sequence[Change]) -> Iterator[str]:
+    """Blocks of several lines stand apart, runs of one-line blocks stand together."""
+    for at, block in enumerate(blocks):
+        if at and ("\n" in block or "\n" in blocks[at - 1]):
+            yield ""
+        yield block
+
+
+def _tail(plan: Plan, paint: Paint, verbose: bool, blocks: bool) -> Iterator[str]:
+    if blocks:
+        yield ""
+    for note in plan.notes:
+        yield f"Note: {note}"
+    kept = sum(not _worth_showing(change, verbose) for change in plan.changes)
+    if kept and plan.pending:
+        yield paint(f"{counted(kept, 'resource is', 'resources are')} as wanted (-v lists them).", "dim")
+    yield paint(summary_line(plan), "bold")
+    yield from cost_lines(plan)
+
+
+def summary_line(plan: Plan) -> str:
+    """`Plan: 9 to add, 0 to change, 0 to destroy.`, or that there is nothing to do."""
+    adopted = sum(change.adopts for change in plan.changes)
+    taken = f"; {adopted} to take on as found" if adopted else ""
+    if not plan.pending:
+        return f"No changes. {plan.lab} matches the playbook{taken}."
+    replaced = plan.count("replace")
+    add, destroy = plan.count("create") + replaced, plan.count("delete") + replaced
+    again = f" ({replaced} replaced)" if replaced else ""
+    return f"Plan: {add} to add, {plan.count('update')} to change, {destroy} to destroy{again}{taken}."
+
+
+def cost_lines(plan: Plan) -> Iterator[str]:
+    """What the lab costs an hour once the plan is applied; nothing where all of it is free."""
+    staying = [change for change in plan.changes if change.action != "delete"]
+    hourly = sum(change.hourly or 0.0 for change in staying)
+    unpriced = [change.address for change in staying if change.hourly is None]
+    if hourly:
+        yield f"Cost once applied: about {hourly:.4f} USD an hour, {hourly * 24:.2f} USD a day at list prices."
+    if unpriced:
+        yield f"Price unknown: {', '.join(unpriced)}."
+
+
+def _block(change: Change, paint: Paint, width: int, verbose: bool) -> Iterator[str]:
+    colour = _COLOURS[change.action]
+    symbol = "=" if change.action == "keep" and change.adopts else _SYMBOLS[change.action]
+    cause = f": {change.cause}" if change.cause else ""
+    # The cause is the plan's most useful word, so it is never cut.
+    yield f"{paint(symbol.rjust(3), colour)} {paint(change.address, 'bold')} {change.kind}{cause}"
+    for note in change.notes:
+        yield paint(f"      ({note})", "dim")
+    yield from _fields(change, paint, width, verbose)
+
+
+def _fields(change: Change, paint: Paint, width: int, verbose: bool) -> Iterator[str]:
+    if change.action in ("delete", "keep"):
+        return
+    pad = min(max((len(item.name) for item in change.fields), default=0), 24)
+    for item in change.fields:
+        if change.action == "create" or (change.action == "replace" and not _differs(item)):
+            if change.action == "create" or verbose:
+                yield from _created(item, pad, paint, width, verbose)
+        else:
+            yield from _changed(item, pad, paint, width)
+
+
+def _differs(item: FieldChange) -> bool:
+    return item.secret or item.replaces or bool(item.is_ != item.wanted)
+
+
+def _created(item: FieldChange, pad: int, paint: Paint, width: int, verbose: bool) -> Iterator[str]:
+    head = f"      {item.name.ljust(pad)}  "
+    lines = None if item.secret else lines_of(item.wanted)
+    if lines is None:
+        text = SENSITIVE if item.secret else compact(item.wanted)
+        yield head + shorten(text, max(width - len(head), 20))
+    elif verbose:
+        yield head.rstrip()
+        yield from (f"        {paint('+ ' + line, 'green')}" for line in lines)
+    else:
+        rest = f" … ({len(lines)} lines)"
+        yield head + shorten(lines[0], max(width - len(head) - len(rest), 20)) + rest
+
+
+def _changed(item: FieldChange, pad: int, paint: Paint, width: int) -> Iterator[str]:
+    head = f"      {item.name.ljust(pad)}  "
+    forces = paint("  # forces replacement", "magenta") if item.replaces else ""
+    pieces = None if item.secret else _pieces(item.is_, item.wanted)
+    if pieces is not None:
+        yield head.rstrip() + forces
+        for sign, text in pieces:
+            colour = {"+": "green", "-": "red"}.get(sign, "dim")
+            yield "        " + paint(shorten(f"{sign} {text}", max(width - 8, 20)), colour)
+        if _drifted(item) and _short(item.was):
+            yield paint(f"        was {compact(item.was)} when last applied", "dim")
+        return
+    yield head + _words(item) + forces
+
+
+def _words(item: FieldChange) -> str:
+    if item.secret:
+        return f"{SENSITIVE} → {SENSITIVE}"
+    if _drifted(item):
+        return f"was {compact(item.was)}, is {compact(item.is_)}, wanted {compact(item.wanted)}"
+    return f"{compact(item.is_)} → {compact(item.wanted)}"
+
+
+def _drifted(item: FieldChange) -> bool:
+    return item.was is not None and bool(item.was != item.is_)
+
+
+def _short(value: Any) -> bool:
+    return lines_of(value) is None and len(compact(value)) <= 60
+
+
+def _pieces(there: Any, wanted: Any) -> list[tuple[str, str]] | None:
+    """The difference of two texts, lists or mappings piece by piece; None where one line says it better."""
+    if lines_of(there) is not None or lines_of(wanted) is not None:
+        return _line_diff(there, wanted)
+    if isinstance(there, dict) and isinstance(wanted, dict):
+        return _mapping_diff(there, wanted)
+    if not isinstance(there, list) or not isinstance(wanted, list):
+        return None
+    if len(compact(there)) + len(compact(wanted)) < 40:
+        return None
+    gone = [("-", compact(item, top=False)) for item in there if item not in wanted]
+    come = [("+", compact(item, top=False)) for item in wanted if item not in there]
+    return gone + come or None
+
+
+def _mapping_diff(there: dict[str, Any], wanted: dict[str, Any]) -> list[tuple[str, str]]:
+    found = []
+    for key in [*there, *(key for key in wanted if key not in there)]:
+        if there.get(key) == wanted.get(key) and (key in there) == (key in wanted):
+            continue
+        if key in there:
+            found.append(("-", f"{key}: {compact(there[key], top=False)}"))
+        if key in wanted:
+            found.append(("+", f"{key}: {compact(wanted[key], top=False)}"))
+    return found
+
+
+def _line_diff(there: Any, wanted: Any) -> list[tuple[str, str]] | None:
+    if not all(isinstance(side, str) or side is None for side in (there, wanted)):
+        return None
+    old, new = (there or "").splitlines(), (wanted or "").splitlines()
+    if old == new:
+        return [("~", "only the line break at the end differs")]
+    found = []
+    for line in list(difflib.unified_diff(old, new, n=1, lineterm=""))[2:]:
+        found.append(("…", "") if line.startswith("@@") else (line[0], line[1:]))
+    return found[1:] if found and found[0][0] == "…" else found
+
+
+def plan_data(plan: Plan) -> dict[str, Any]:
+    """The plan as the document that `plan --json` gives; keeps included, secrets left out."""
+    return {
+        "format": 1,
+        "lab": plan.lab,
+        "changes": [_change_data(change) for change in plan.changes],
+        "summary": {a: plan.count(a) for a in ("create", "update", "replace", "delete", "keep")},
+        "notes": list(plan.notes),
+    }
+
+
+def _change_data(change: Change) -> dict[str, Any]:
+    return {
+        "address": change.address,
+        "kind": change.kind,
+        "action": change.action,
+        "cause": change.cause,
+        "fields": [_field_data(item) for item in change.fields],
+        "adopts": change.adopts,
+        "notes": list(change.notes),
+        "hourly_usd": change.hourly,
+    }
+
+
+def _field_data(item: FieldChange) -> dict[str, Any]:
+    def side(value: Any) -> Any:
+        return {"secret": True} if item.secret and value is not None else as_data(value)
+
+    return {
+        "name": item.name,
+        "was": side(item.was),
+        "is": side(item.is_),
+        "wanted": side(item.wanted),
+        "replaces": item.replaces,
+    }
+
+
+def drift_text(plan: Plan, *, paint: Paint = PLAIN) -> str:
+    """What has changed outside labctl since the last apply, and nothing of what the playbook changes."""
+    rows = [line for change in plan.changes for line in _drift(change, paint)]
+    if not rows:
+        return paint(f"No drift. What {plan.lab} made is as it was left.", "bold")
+    count = sum(not row.startswith("      ") for row in rows)
+    changed = counted(count, "resource was", "resources were")
+    return "\n".join([*rows, "", paint(f"Drift: {changed} changed outside labctl.", "bold")])
+
+
+def _drift(change: Change, paint: Paint) -> list[str]:
+    there = change.there
+    if there is None or there.new:
+        return []
+    head = f"{paint('  ~', 'yellow')} {paint(change.address, 'bold')} {change.kind}"
+    if there.unreadable is not None:
+        return [f"{paint('  ?', 'yellow')} {change.address} {change.kind}: {there.unreadable}"]
+    if there.values is None:
+        return [f"{paint('  -', 'red')} {change.address} {change.kind}: was deleted outside labctl"]
+    moved = [item for item in change.fields if _drifted(item) and not item.secret]
+    if not moved:
+        return []
+    rows = [(item.name, f"was {compact(item.was)}, is {compact(item.is_)}") for item in moved]
+    return [head, *columns(rows, indent=6)]
