@@ -74,3 +74,11 @@ class HostUnreachable(LabctlError):
 
 class LostAnswer(LabctlError):
     """A request was sent and its answer never came: it may or may not have taken effect."""
+
+
+class HalfMade(StepFailed):
+    """A create made the thing `id` and then failed to finish it: it is there and must be remembered."""
+
+    def __init__(self, id: str, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.id = id

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError, field_validator
 
 from engine.refs import Unknown, holds_unknown
 
@@ -100,6 +100,9 @@ class Resource(Fields):
     takes_along: ClassVar[bool] = False
     """What lives on it vanishes with it, so it need not be deleted piece by piece."""
 
+    _address: str = PrivateAttr(default="")
+    """Its address in the lab, where told by `at`; commands to run by hand name their variables after it."""
+
     pinned: ClassVar[frozenset[str]] = frozenset()
     """Fields whose names (`ubuntu-22.04`) are looked up once and pinned in the lock file."""
 
@@ -120,6 +123,11 @@ class Resource(Fields):
     def differs(cls, name: str, wanted: Any, there: Any) -> bool:
         """Whether field `name` is not as wanted; both in the playbook's words."""
         return bool(wanted != there)
+
+    @classmethod
+    def describe_difference(cls, name: str, wanted: Any, there: Any) -> str | None:
+        """The difference in field `name` in words (`tcp 8003 from 0.0.0.0/0 is missing`); None for the usual ones."""
+        return None
 
     def replaces(self, name: str, there: Values) -> bool:
         """Whether bringing field `name` to what is wanted needs a new resource."""
@@ -159,6 +167,12 @@ class Resource(Fields):
     def find(cls, world: World) -> list[str]:
         """The ids of what a create for `world.job` (lab, address, token) may have made."""
         raise NotImplementedError(cls.kind)
+
+    def at(self, address: str) -> Self:
+        """The same resource, knowing its address."""
+        copy = self.model_copy()
+        copy._address = address
+        return copy
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """Shell commands that do the same by hand; `action` is create, update or delete."""

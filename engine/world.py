@@ -32,6 +32,10 @@ class Job:
     """Tells the user what a long step is waiting for."""
 
 
+def _nobody() -> str | None:
+    return None
+
+
 @dataclass(frozen=True)
 class World:
     """Everything outside the process that a stage or kind may touch."""
@@ -40,6 +44,8 @@ class World:
     aws: Aws
     hosts: Hosts
     job: Job = Job()
+    caller: Callable[[], str | None] = _nobody
+    """The caller's own public address (`203.0.113.7`) where it can be told; asked only to explain failures."""
 
     def on(self, job: Job) -> World:
         """The same world, seen by the step `job`."""
