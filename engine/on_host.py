@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -12,9 +14,25 @@ from engine.resource import Resource, Values
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that travels to the host before the commands run, to be found there at `$labctl_upload_N`."""
+    """A file that travels to the host before the commands run, to be found there at `$labctl_upload_N`, N from 1."""
 
     source: Path | bytes
+
+
+def prelude(lab: str, address: str, tags: Mapping[str, str]) -> str:
+    """The lines that every script of a kind finds before it: who it acts for, as shell variables.
+
+    `$labctl_lab`, `$labctl_address`; `$labctl_record`, a folder on the host for what labctl must remember there of
+    this resource (made by who needs it); `$labctl_labels`, the tags as shell-quoted `--label key=value` options.
+    """
+    key = hashlib.sha256(f"{lab}\n{address}".encode()).hexdigest()[:24]
+    labels = " ".join(f"--label {shlex.quote(f'{name}={value}')}" for name, value in sorted(tags.items()))
+    return (
+        f"labctl_lab={shlex.quote(lab)}\n"
+        f"labctl_address={shlex.quote(address)}\n"
+        f"labctl_record=/var/lib/labctl/{key}\n"
+        f"labctl_labels={shlex.quote(labels)}\n"
+    )
 
 
 class OnHost(Resource):
@@ -43,7 +61,10 @@ class OnHost(Resource):
 
     @classmethod
     def parse(cls, id: str, status: int, output: bytes) -> Values | None:
-        """The values that a look's exit status and standard output tell; None where the thing is not there."""
+        """The values that a look's exit status and standard output tell; None where the thing is not there.
+
+        Raises StepFailed with words where that cannot be known now.
+        """
         raise NotImplementedError(cls.kind)
 
     def commands(self, there: Values | None, changed: frozenset[str]) -> str:
@@ -58,3 +79,8 @@ class OnHost(Resource):
     def uploads(self) -> Sequence[Upload]:
         """Files that `commands` need on the host."""
         return ()
+
+    @classmethod
+    def explain_failure(cls, status: int, stderr: str) -> tuple[str, str] | None:
+        """What a failed script's standard error means, and what to do about it; None for nothing better."""
+        return None
