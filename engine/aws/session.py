@@ -63,7 +63,7 @@ class Aws:
 
         Requests turned away as too many are always sent again. After a lost connection or a fault at
         AWS, reads and requests with a ClientToken are sent again (`retry` says otherwise); for others
-        LostAnswer is raised. Raises AwsError for refusals, Unreachable for trouble with credentials or the endpoint.
+        LostAnswer is raised. Raises AwsError for refusals, Unreachable for credentials or the endpoint.
         """
         if retry is None:
             retry = operation.startswith(_READS) or "ClientToken" in params

@@ -1,0 +1,59 @@
+"""Tags: proof of what labctl made, in the create call itself, and the way to find it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from engine.world import World
+
+LAB: Final = "labctl:lab"
+ADDRESS: Final = "labctl:address"
+TOKEN: Final = "labctl:token"
+"""The idempotency token of the create, so that the thing a lost answer told of can be told from older ones."""
+
+
+def tags_for(world: World, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """All tags of a thing made now by `world.job`; its Name is the lab and the address unless the lab says else."""
+    job = world.job
+    own = {LAB: world.lab, ADDRESS: job.address}
+    if job.token:
+        own[TOKEN] = job.token
+    return {"Name": f"{world.lab} {job.address}", **own, **job.tags, **(more or {})}
+
+
+def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Tags in the form of AWS's requests."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def tag_specifications(
+    world: World, *types: str, more: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """TagSpecifications of a create call for each resource type (`instance`, `volume`) that it makes."""
+    tags = tag_list(tags_for(world, more))
+    return [{"ResourceType": sort, "Tags": tags} for sort in types]
+
+
+def tags_of(thing: Mapping[str, Any]) -> dict[str, str]:
+    """The tags that a describe call gave for a thing."""
+    return {tag["Key"]: tag["Value"] for tag in thing.get("Tags") or ()}
+
+
+def made_by(world: World) -> list[dict[str, Any]]:
+    """Filters for what a create for `world.job` may have made: its lab, address, and token if there is one."""
+    wanted = {LAB: world.lab, ADDRESS: world.job.address}
+    if world.job.token:
+        wanted[TOKEN] = world.job.token
+    return [{"Name": f"tag:{key}", "Values": [_literal(value)]} for key, value in wanted.items()]
+
+
+def _literal(value: str) -> str:
+    """A filter value that matches nothing but itself: `*` and `?` are wildcards, a backslash escapes."""
+    return "".join(f"\\{letter}" if letter in "*?\\" else letter for letter in value)
+
+
+def values_filter(name: str, values: Iterable[str]) -> list[dict[str, Any]]:
+    """One filter of a describe call."""
+    return [{"Name": name, "Values": list(values)}]
