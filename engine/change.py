@@ -54,7 +54,9 @@ class Observation:
     unreadable: str | None = None
     """Why it could not be read: its host is stopped, not up yet, refuses."""
     new: bool = False
-    """The ledger does not have it yet: the playbook adopts it, or it was found on its host."""
+    """The ledger does not have it yet: the playbook adopts it, it was found on its host, or a create left it."""
+    kind: type[Resource] | None = None
+    """The kind that the entry names."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class Change:
     """The host that is deleted and takes this along: no verb is called, it is only forgotten."""
     adopts: bool = False
     """A thing that was there before is taken into the ledger."""
+    forgets: bool = False
+    """Only the ledger changes: the thing is gone already, or stays (adopted, retained)."""
     needs: frozenset[Need] = frozenset()
     wanted: Resource | None = None
     """What it is to be, filled in with what is known now."""
@@ -114,6 +118,11 @@ class Plan:
         """Whether applying it would do anything to the world."""
         return any(change.action != "keep" for change in self.changes)
 
+    @property
+    def idle(self) -> bool:
+        """Whether applying it would do nothing at all: neither to the world nor to what the ledger holds."""
+        return not self.pending and not any(change.adopts or change.forgets for change in self.changes)
+
 
 @dataclass(frozen=True)
 class Step:
@@ -139,6 +148,8 @@ class StepResult:
     remedy: str = ""
     because_of: str | None = None
     """For skipped steps, the address whose failure is the reason."""
+    note: str = ""
+    """What the user should know of a step that is done: `2 found under this address`."""
 
 
 @dataclass(frozen=True)

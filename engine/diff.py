@@ -1,0 +1,130 @@
+"""One resource as wanted against what is there of it: the fields that differ, and the values others may use."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from engine.change import Entry, FieldChange
+from engine.digest import keyed_hash
+from engine.refs import holds_unknown
+from engine.resource import SECRET, UNREAD, Mark, Resource, Values, plain
+
+WHOLE = "*"
+"""Under this name an entry's digests keep the hash of everything wanted."""
+
+
+def marks(kind: type[Resource], name: str) -> Collection[Mark]:
+    """What the annotation of field `name` says about it."""
+    field = kind.model_fields.get(name)
+    return () if field is None else field.metadata
+
+
+def is_secret(kind: type[Resource], name: str) -> bool:
+    """Whether a value of `kind` must not be shown: a Secret field or a sensitive output."""
+    output = kind.outputs.get(name)
+    return SECRET in marks(kind, name) or (output is not None and output.sensitive)
+
+
+def is_hashed(kind: type[Resource], name: str) -> bool:
+    """Whether a change of the field is seen by its keyed hash in the ledger."""
+    return any(mark in (SECRET, UNREAD) for mark in marks(kind, name))
+
+
+def wanted_values(resource: Resource, entry: Entry | None = None) -> Values:
+    """What the playbook asks for, and the defaults of what it asked for last time; a field left None is not asked."""
+    also = entry.set_fields if entry is not None and entry.kind == type(resource).kind else ()
+    return {name: value for name, value in resource.wanted(also).items() if value is not None}
+
+
+def differences(
+    resource: Resource,
+    there: Values,
+    entry: Entry,
+    *,
+    key: bytes,
+    ignore: Collection[str] = (),
+    hide: bool = False,
+) -> tuple[FieldChange, ...]:
+    """The fields of `there` that are not as `resource` wants them; with `hide` their values are left out."""
+    found: list[FieldChange] = []
+    for name, wanted in wanted_values(resource, entry).items():
+        if name in ignore or not _differs(resource, name, wanted, there, entry, key):
+            continue
+        secret = hide or is_secret(type(resource), name)
+        unread = is_hashed(type(resource), name)
+        found.append(
+            FieldChange(
+                name,
+                was=None if secret or unread else entry.outputs.get(name),
+                is_=None if secret or unread else there.get(name),
+                wanted=None if secret else wanted,
+                replaces=resource.replaces(name, there),
+                secret=secret,
+            )
+        )
+    return tuple(found)
+
+
+def _differs(resource: Resource, name: str, wanted: Any, there: Values, entry: Entry, key: bytes) -> bool:
+    if holds_unknown(wanted):
+        return True
+    if not is_hashed(type(resource), name):
+        return type(resource).differs(name, wanted, there.get(name))
+    digest = entry.digests.get(name)
+    if digest is None:
+        # Never applied by labctl: setting it once more does no harm, replacing what is there would.
+        return not resource.replaces(name, there)
+    return digest != keyed_hash(key, wanted)
+
+
+def unlike(resource: Resource, there: Values, *, ignore: Collection[str] = ()) -> Iterator[tuple[str, Any, Any]]:
+    """Name, reading and wish of each field that was applied and does not read as wanted."""
+    for name, wanted in wanted_values(resource).items():
+        if name in ignore or is_hashed(type(resource), name):
+            continue
+        if type(resource).differs(name, wanted, there.get(name)):
+            yield name, there.get(name), wanted
+
+
+def digests(resource: Resource, key: bytes) -> dict[str, str]:
+    """Keyed hashes of the fields that are not kept, and of all that is wanted; unknown values have none."""
+    wanted = resource.wanted()
+    hashed = {
+        name: keyed_hash(key, value)
+        for name, value in wanted.items()
+        if value is not None and is_hashed(type(resource), name) and not holds_unknown(value)
+    }
+    return hashed if holds_unknown(wanted) else {**hashed, WHOLE: keyed_hash(key, wanted)}
+
+
+def usable_values(
+    resource: Resource, there: Values | None = None, *, without: Collection[str] = (), ignore: Collection[str] = ()
+) -> Values:
+    """What other resources may use of `resource` now: its fields as wanted, and what was read of it.
+
+    `without` are the names that a pending change unsettles; `ignore` the fields whose wish does not count.
+    """
+    fields = {name: plain(getattr(resource, name)) for name in type(resource).model_fields}
+    asked = {
+        name: value
+        for name, value in fields.items()
+        if value is not None and name in resource.model_fields_set and name not in ignore
+    }
+    defaults = {name: value for name, value in fields.items() if value is not None}
+    values = {**defaults, **(there or {}), **asked}
+    return {name: value for name, value in values.items() if name not in without}
+
+
+def words_for(resource: Resource, fields: Collection[FieldChange], there: Mapping[str, Any]) -> str:
+    """The cause of an update or replacement in words: what differs, and whether somebody else changed it."""
+    return ", ".join(_word_for(resource, field, there) for field in fields)
+
+
+def _word_for(resource: Resource, field: FieldChange, there: Mapping[str, Any]) -> str:
+    told = None
+    if not field.secret and not holds_unknown(field.wanted):
+        told = type(resource).describe_difference(field.name, field.wanted, there.get(field.name))
+    words = told or f"{field.name} differs"
+    drifted = field.was is not None and not holds_unknown(field.wanted) and field.was == field.wanted
+    return f"{words} (changed outside labctl)" if drifted and field.was != field.is_ else words

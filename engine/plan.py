@@ -1,0 +1,604 @@
+"""Wanted + there -> Plan. Pure: nothing is asked and nothing is done; the same input gives the same plan."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from engine.change import Change, Entry, FieldChange, Observation, Plan
+from engine.diff import (
+    WHOLE,
+    differences,
+    digests,
+    is_hashed,
+    is_secret,
+    usable_values,
+    wanted_values,
+    words_for,
+)
+from engine.errors import Invalid, Problem
+from engine.graph import closure, in_order
+from engine.lab import Declared, Lab, Need
+from engine.resource import Resource, Values
+from engine.templating import construct, scope_of
+
+_STANDS = ("lives_on", "uses")
+
+
+def plan(
+    lab: Lab,
+    observations: Sequence[Observation],
+    *,
+    key: bytes,
+    only: Collection[str] = (),
+    skip: Collection[str] = (),
+    replace: Collection[str] = (),
+    destroy: bool = False,
+) -> Plan:
+    """What it takes to bring what is there to what `lab` wants; with `destroy`, to nothing.
+
+    `key` is the ledger's, for the hashes of fields that are not kept. `only` keeps the plan to these addresses and
+    what must come with them, `skip` leaves these as they are, `replace` makes these anew. A looped resource's name
+    stands for all its addresses. Raises Invalid with every problem: addresses that do not exist, protected things
+    that would go, values that do not fit.
+    """
+    there = There(lab, observations, destroy)
+    asked = _Asked(there)
+    chosen, left, anew = asked.for_("--only", only), asked.for_("--skip", skip), asked.for_("--replace", replace)
+    if asked.problems:
+        raise Invalid(asked.problems)
+    frozen = dict.fromkeys(left, "left as it is: asked for with --skip")
+    draft = _settled(there, key, frozen, anew)
+    if chosen:
+        selected = _selected(draft, chosen)
+        frozen |= {address: "" for address in there.addresses if address not in selected}
+        draft = _settled(there, key, frozen, anew)
+    problems = [*draft.problems, *_protected(draft)]
+    if problems:
+        raise Invalid(problems)
+    return Plan(lab.name, tuple(draft.ordered()))
+
+
+class There:
+    """What is there, by address; of several things under one address the one that counts and the surplus."""
+
+    def __init__(self, lab: Lab, observations: Sequence[Observation], destroy: bool) -> None:
+        self.lab = lab
+        self.destroy = destroy
+        self.wanted: Mapping[str, Declared] = {} if destroy else lab.resources
+        self.primary: dict[str, Observation] = {}
+        self.surplus: list[Observation] = []
+        self.renamed: dict[str, str] = {}
+        """New address by old, for things that only changed their name in the playbook."""
+        self.former: dict[str, str] = {}
+        for observation in observations:
+            self._take(observation)
+        if not destroy:
+            self._follow_renames()
+        self.users = self._users()
+
+    @cached_property
+    def addresses(self) -> dict[str, None]:
+        """Every address that is wanted or remembered, the playbook's first."""
+        return dict.fromkeys([*self.lab.resources, *self.primary])
+
+    @property
+    def orphans(self) -> list[str]:
+        """What is remembered and not wanted, the last made first."""
+        return [address for address in reversed(self.primary) if address not in self.wanted]
+
+    def kind_of(self, address: str) -> type[Resource] | None:
+        """The kind of what is, or would be, at `address`."""
+        observation = self.primary.get(address)
+        if observation is not None and observation.kind is not None:
+            return observation.kind
+        declared = self.lab.resources.get(address)
+        return declared.kind if declared else None
+
+    def stood_on(self, address: str) -> Iterator[Need]:
+        """What the thing at `address` lives on and uses by the ledger's memory."""
+        observation = self.primary.get(address)
+        if observation is not None and exists(observation):
+            yield from (need for need in needs_of(observation.entry) if need.sort in _STANDS)
+
+    def _take(self, observation: Observation) -> None:
+        """The last one made counts, unless it is known to be one too many or was perhaps never made."""
+        address = observation.entry.address
+        if observation.entry.surplus:
+            self.surplus.append(observation)
+            return
+        other = self.primary.get(address)
+        if other is None:
+            self.primary[address] = observation
+            return
+        older, newer = (other, observation) if observation.entry.id is not None else (observation, other)
+        self.primary[address] = newer
+        self.surplus.append(replace(older, entry=replace(older.entry, surplus=True)))
+
+    def _follow_renames(self) -> None:
+        """A thing on a host that a new name stands for is the old name's: it moves instead of going."""
+        lost = {
+            (entry.kind, entry.host, entry.id): address
+            for address in self.orphans
+            if (entry := self.primary[address].entry).host is not None and entry.id is not None
+        }
+        for address, observation in list(self.primary.items()):
+            entry = observation.entry
+            old = lost.get((entry.kind, entry.host, entry.id)) if observation.new else None
+            if old is None or address not in self.wanted:
+                continue
+            moved = replace(self.primary.pop(old).entry, address=address)
+            self.primary[address] = replace(observation, entry=moved, new=False)
+            self.renamed[old] = address
+            self.former[address] = old
+
+    def _users(self) -> dict[str, list[Need]]:
+        """By address, what needs it by the ledger's memory, as far as it exists; `Need.address` is the user."""
+        users: dict[str, list[Need]] = {}
+        for address, observation in self.primary.items():
+            if exists(observation):
+                for need in needs_of(observation.entry):
+                    needed = self.renamed.get(need.address, need.address)
+                    users.setdefault(needed, []).append(Need(address, need.sort))
+        return users
+
+
+def exists(observation: Observation) -> bool:
+    """Whether the thing is there, as far as is known."""
+    return observation.values is not None or (observation.unreadable is not None and not observation.new)
+
+
+def needs_of(entry: Entry) -> Iterator[Need]:
+    """What the ledger says the entry's thing needs, its host included."""
+    yield from sorted(entry.needs)
+    if entry.host is not None:
+        yield Need(entry.host, "lives_on")
+
+
+class _Asked:
+    """The addresses that a command line names."""
+
+    def __init__(self, there: There) -> None:
+        self.there = there
+        self.problems: list[Problem] = []
+
+    def for_(self, option: str, names: Collection[str]) -> set[str]:
+        known = self.there.addresses
+        found: set[str] = set()
+        for name in names:
+            meant = {name} & known.keys() or {a for a in known if a.startswith((f"{name}[", f"{name}."))}
+            if not meant:
+                near = difflib.get_close_matches(name, list(known), 1)
+                remedy = f"did you mean {near[0]}?" if near else "`labctl show` lists what there is"
+                self.problems.append(Problem(None, f"{option} {name}: the lab has no resource of this name", remedy))
+            found |= meant
+        return found
+
+
+def _settled(there: There, key: bytes, frozen: Mapping[str, str], anew: Collection[str]) -> _Draft:
+    """A draft in which what stands on a replaced thing is replaced too, and nothing goes that something stands on.
+
+    Each round can only add to what is replaced or left alone, so this ends; one round is the rule.
+    """
+    frozen = dict(frozen)
+    forced: dict[str, str] = {}
+    while True:
+        draft = _Draft(there, key, frozen, anew, forced)
+        draft.run()
+        held = draft.held_in_place()
+        more = draft.standing_on_replaced()
+        if not held and not more:
+            return draft
+        frozen |= held
+        forced |= more
+
+
+@dataclass
+class _Draft:
+    """One pass over the lab, each resource after what it needs."""
+
+    there: There
+    key: bytes
+    frozen: Mapping[str, str]
+    anew: Collection[str]
+    forced: Mapping[str, str]
+    changes: dict[str, Change] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    """What is not made, for the reason given, so that nothing can be made that needs it."""
+    left: dict[str, str] = field(default_factory=dict)
+    """What is there and cannot be changed, because it needs something that is not made."""
+    replaced: set[str] = field(default_factory=set)
+    gone_first: set[str] = field(default_factory=set)
+    """The replaced whose old one goes before the new one is made."""
+    known: dict[str, Values] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Decide on everything that is wanted, then on what is not."""
+        wanted = self.there.wanted
+        needs = {address: sorted(need.address for need in d.needs) for address, d in wanted.items()}
+        scope = scope_of(self.there.lab, self.known)
+        for address in in_order(needs):
+            declared = wanted[address]
+            reason = self._held_back(declared)
+            if reason is not None:
+                self._leave(declared, reason)
+                continue
+            try:
+                resource = construct(declared, scope)
+            except Invalid as error:
+                self.problems += error.problems
+                self.missing[address] = address
+                continue
+            self.changes[address] = self._decide(declared, resource)
+        for address in self.there.orphans:
+            self._part_with(address)
+
+    def ordered(self) -> Iterator[Change]:
+        """The changes as the plan lists them: the playbook's order, then what goes."""
+        for address in self.there.wanted:
+            if address in self.changes:
+                yield self.changes[address]
+        yield from (self.changes[address] for address in self.there.orphans if address in self.changes)
+        counts: dict[str, int] = {}
+        for observation in self.there.surplus:
+            counts[observation.entry.address] = counts.get(observation.entry.address, 1) + 1
+        for observation in self.there.surplus:
+            if observation.entry.address not in self.frozen:
+                yield _surplus(observation, counts[observation.entry.address])
+
+    # -- what is wanted --------------------------------------------------------------------------------------
+
+    def _held_back(self, declared: Declared) -> str | None:
+        if declared.address in self.frozen:
+            return self.frozen[declared.address]
+        for need in sorted(declared.needs):
+            if need.address in self.missing:
+                return f"left as it is: needs {need.address}, which is not made"
+        return None
+
+    def _leave(self, declared: Declared, note: str) -> None:
+        """Whatever is there stays as it is."""
+        address = declared.address
+        observation = self.there.primary.get(address)
+        if observation is None or not exists(observation):
+            self.missing[address] = note
+            return
+        if address not in self.frozen:
+            self.left[address] = note
+        values = observation.entry.outputs if observation.values is None else observation.values
+        self.known[address] = dict(values)
+        self.changes[address] = Change(
+            address,
+            observation.entry.kind,
+            "keep",
+            declared=declared,
+            there=observation,
+            needs=observation.entry.needs,
+            notes=(note,) if note else (),
+        )
+
+    def _decide(self, declared: Declared, resource: Resource) -> Change:
+        observation = self.there.primary.get(declared.address)
+        if observation is None or not exists(observation):
+            return self._make(declared, resource, observation)
+        fields = self._fields(declared, resource, observation)
+        cause = self._must_go(declared, observation.entry)
+        if cause is None and not observation.new and any(change.replaces for change in fields):
+            cause = words_for(resource, [f for f in fields if f.replaces], _last_values(observation))
+        if cause is not None:
+            return self._replace(declared, resource, observation, cause, fields)
+        return self._bring_round(declared, resource, observation, fields)
+
+    def _make(self, declared: Declared, resource: Resource, observation: Observation | None) -> Change:
+        self.known[declared.address] = usable_values(resource)
+        cause = self._why_make(declared, observation)
+        return self._change(declared, resource, "create", cause, _all_fields(declared, resource), observation)
+
+    def _why_make(self, declared: Declared, observation: Observation | None) -> str:
+        if observation is None or observation.new:
+            return "not there yet"
+        if observation.entry.id is None:
+            return "its creation was never confirmed"
+        host = self.there.primary.get(declared.host or "")
+        if host is not None and not exists(host):
+            return f"lived on {declared.host}, which was deleted outside labctl"
+        return "was deleted outside labctl"
+
+    def _fields(self, declared: Declared, resource: Resource, observation: Observation) -> tuple[FieldChange, ...]:
+        entry = observation.entry
+        if observation.values is None and self._wants_the_same(resource, entry):
+            return ()
+        if entry.kind != declared.kind.kind:
+            return _all_fields(declared, resource)
+        return differences(
+            resource,
+            _last_values(observation),
+            entry,
+            key=self.key,
+            ignore=declared.ignore_changes,
+            hide=declared.no_log,
+        )
+
+    def _wants_the_same(self, resource: Resource, entry: Entry) -> bool:
+        return entry.digests.get(WHOLE) == digests(resource, self.key).get(WHOLE, "")
+
+    def _must_go(self, declared: Declared, entry: Entry) -> str | None:
+        """Why the thing must be made anew whatever its fields say."""
+        if entry.kind != declared.kind.kind:
+            return f"is now of kind {declared.kind.kind}, was {entry.kind}"
+        if entry.host != declared.host:
+            return f"moves from {entry.host} to {declared.host}"
+        if entry.host is not None and entry.host in self.replaced:
+            return f"lives on {entry.host}, which is replaced"
+        for need in needs_of(entry):
+            if need.sort in _STANDS and need.address in self.gone_first:
+                return _stands(need)
+        if declared.address in self.forced:
+            return self.forced[declared.address]
+        return "asked for with --replace" if declared.address in self.anew else None
+
+    def _replace(
+        self,
+        declared: Declared,
+        resource: Resource,
+        observation: Observation,
+        cause: str,
+        fields: tuple[FieldChange, ...],
+    ) -> Change:
+        address, entry = declared.address, observation.entry
+        stands = any(need.address in self.gone_first for need in self.there.stood_on(address))
+        # A host's name can mean only one machine at a time, so hosts always go first.
+        first = declared.kind.create_first and not declared.kind.is_host
+        first = first and not stands and address not in self.forced
+        first = first and entry.kind == declared.kind.kind and entry.host == declared.host
+        self.replaced.add(address)
+        if not first:
+            self.gone_first.add(address)
+        self.known[address] = usable_values(resource, without=_settling(resource))
+        change = self._change(declared, resource, "replace", cause, fields, observation)
+        goes_with = self._goes_with(entry)
+        notes = (*change.notes, *(() if goes_with else _stays(entry, declared.retain)))
+        return replace(change, create_first=first and goes_with is None, goes_with=goes_with, notes=notes)
+
+    def _bring_round(
+        self, declared: Declared, resource: Resource, observation: Observation, fields: tuple[FieldChange, ...]
+    ) -> Change:
+        values = _last_values(observation)
+        changed = frozenset(change.name for change in fields)
+        self.known[declared.address] = usable_values(
+            resource,
+            values,
+            without=declared.kind.unsettles(changed) if changed else (),
+            ignore=declared.ignore_changes,
+        )
+        unread = observation.values is None
+        cause = words_for(resource, fields, values)
+        if unread and not fields and not self._wants_the_same(resource, observation.entry):
+            cause = "may differ, but cannot be read now"
+        change = self._change(declared, resource, "update" if cause else "keep", cause, fields, observation)
+        return replace(change, adopts=observation.new or declared.address in self.there.former)
+
+    def _change(
+        self,
+        declared: Declared,
+        resource: Resource,
+        action: str,
+        cause: str,
+        fields: tuple[FieldChange, ...],
+        observation: Observation | None,
+    ) -> Change:
+        return Change(
+            declared.address,
+            declared.kind.kind,
+            action,  # type: ignore[arg-type]
+            cause,
+            fields,
+            declared,
+            observation,
+            needs=declared.needs,
+            wanted=resource,
+            hourly=resource.price(),
+            notes=tuple(self._notes(declared.address, observation)),
+        )
+
+    def _notes(self, address: str, observation: Observation | None) -> Iterator[str]:
+        if address in self.there.former:
+            yield f"was called {self.there.former[address]}"
+        if observation is None:
+            return
+        if observation.unreadable:
+            yield f"cannot be read: {observation.unreadable}"
+        if observation.new and observation.values is not None:
+            yield "was there before labctl" if observation.entry.adopted else "made by an earlier run that was cut short"
+
+    # -- what is not wanted ----------------------------------------------------------------------------------
+
+    def _part_with(self, address: str) -> None:
+        observation = self.there.primary[address]
+        if address in self.frozen:
+            self._keep_remembering(address, observation)
+            return
+        entry = observation.entry
+        if observation.new:
+            return
+        declared = self.there.lab.resources.get(address)
+        goes_with = self._goes_with(entry)
+        retain = entry.retain if declared is None else declared.retain
+        remarks = () if goes_with else _stays(entry, retain) or _is_gone(observation)
+        self.changes[address] = Change(
+            address,
+            entry.kind,
+            "keep" if remarks else "delete",
+            self._why_part(address),
+            declared=declared,
+            there=observation,
+            goes_with=goes_with,
+            forgets=bool(remarks),
+            needs=entry.needs,
+            notes=(*remarks, *self._notes(address, observation)),
+        )
+
+    def _keep_remembering(self, address: str, observation: Observation) -> None:
+        if exists(observation) and not observation.new:
+            note = self.frozen[address]
+            self.changes[address] = Change(
+                address,
+                observation.entry.kind,
+                "keep",
+                declared=self.there.lab.resources.get(address),
+                there=observation,
+                needs=observation.entry.needs,
+                notes=(note,) if note else (),
+            )
+
+    def _why_part(self, address: str) -> str:
+        if self.there.destroy:
+            return "the lab is destroyed"
+        name = address.partition("[")[0]
+        skipped = self.there.lab.skipped
+        return "its `when` is false now" if name in skipped or address in skipped else "no longer in the playbook"
+
+    def _goes_with(self, entry: Entry) -> str | None:
+        """The host that takes the thing along when it goes."""
+        host = entry.host
+        kind = self.there.kind_of(host) if host else None
+        if host is None or kind is None or not kind.takes_along:
+            return None
+        return host if self._really_goes(host) else None
+
+    def _really_goes(self, address: str) -> bool:
+        observation = self.there.primary.get(address)
+        if observation is None or observation.values is None or address in self.frozen:
+            return False
+        declared = self.there.lab.resources.get(address)
+        if _stays(observation.entry, observation.entry.retain if declared is None else declared.retain):
+            return False
+        return address in self.replaced or address not in self.there.wanted
+
+    # -- what one change makes of others ---------------------------------------------------------------------
+
+    def standing_on_replaced(self) -> dict[str, str]:
+        """What stands on something that goes first and is not replaced yet, with the cause in words."""
+        found: dict[str, str] = {}
+
+        def users(address: str) -> Iterator[str]:
+            for user in self.there.users.get(address, ()):
+                if user.sort not in _STANDS:
+                    continue
+                settled = user.address in self.gone_first or user.address in self.frozen
+                if user.address in self.there.wanted and not settled:
+                    found.setdefault(user.address, _stands(Need(address, user.sort)))
+                yield user.address
+
+        closure(self.gone_first, users)
+        return {address: cause for address, cause in found.items() if address in self.changes}
+
+    def held_in_place(self) -> dict[str, str]:
+        """What would go although something that is left alone stands on it."""
+        if not self.frozen:
+            return dict(self.left)
+        reasons: dict[str, str] = {}
+
+        def under(address: str) -> Iterator[str]:
+            for need in self.there.stood_on(address):
+                needed = self.there.renamed.get(need.address, need.address)
+                reasons.setdefault(needed, f"left as it is: {address} stands on it")
+                yield needed
+
+        held = closure([a for a in self.frozen if a in self.there.primary], under)
+        going = sorted(address for address in held - self.frozen.keys() if self._goes(address))
+        return {**{address: reasons[address] for address in going}, **self.left}
+
+    def _goes(self, address: str) -> bool:
+        change = self.changes.get(address)
+        return change is not None and (change.action == "delete" or address in self.gone_first)
+
+
+def _stands(need: Need) -> str:
+    return f"lives on {need.address}, which is replaced" if need.sort == "lives_on" else f"stands on {need.address}"
+
+
+def _last_values(observation: Observation) -> Values:
+    return observation.entry.outputs if observation.values is None else observation.values
+
+
+def _settling(resource: Resource) -> frozenset[str]:
+    """What making it tells anew, although it bears the name of a field."""
+    return type(resource).unsettles(frozenset(type(resource).model_fields))
+
+
+def _all_fields(declared: Declared, resource: Resource) -> tuple[FieldChange, ...]:
+    kind = type(resource)
+    return tuple(
+        FieldChange(name, None, None, None if secret else value, secret=secret)
+        for name, value in wanted_values(resource).items()
+        for secret in [declared.no_log or is_secret(kind, name)]
+        if name in resource.model_fields_set or not is_hashed(kind, name)
+    )
+
+
+def _stays(entry: Entry, retain: bool) -> tuple[str, ...]:
+    """Why labctl does not delete the thing, and only forgets it."""
+    if entry.adopted:
+        return ("was there before labctl: forgotten, not deleted",)
+    return ("retained: forgotten, not deleted",) if retain else ()
+
+
+def _is_gone(observation: Observation) -> tuple[str, ...]:
+    if exists(observation) or observation.entry.id is None:
+        return ()
+    return ("was deleted outside labctl: only forgotten",)
+
+
+def _surplus(observation: Observation, count: int) -> Change:
+    entry = observation.entry
+    gone = _is_gone(observation)
+    return Change(
+        entry.address,
+        entry.kind,
+        "keep" if gone else "delete",
+        "one too many under this address",
+        there=observation,
+        forgets=bool(gone),
+        needs=entry.needs,
+        notes=gone or (f"{count} found under this address",),
+    )
+
+
+def _selected(draft: _Draft, chosen: Iterable[str]) -> set[str]:
+    """What `--only` takes in: what the chosen need to be made, and what needs them gone."""
+    there = draft.there
+
+    def with_it(address: str) -> Iterator[str]:
+        change = draft.changes.get(address)
+        if change is None:
+            return
+        if address in there.wanted:
+            yield from (need.address for need in change.needs)
+        if change.action in ("delete", "replace") or change.forgets:
+            for user in there.users.get(address, ()):
+                other = draft.changes.get(user.address)
+                if other is not None and (other.action != "keep" or other.forgets):
+                    yield user.address
+
+    return closure(chosen, with_it)
+
+
+def _protected(draft: _Draft) -> Iterator[Problem]:
+    for change in draft.changes.values():
+        if change.action not in ("delete", "replace") or change.there is None:
+            continue
+        declared, entry = change.declared, change.there.entry
+        if not (entry.protect if declared is None else declared.protect):
+            continue
+        if change.goes_with is None and _stays(entry, declared is not None and declared.retain):
+            continue
+        verb = "deleted" if change.action == "delete" else "replaced"
+        yield Problem(
+            declared.where if declared else None,
+            f"{change.address} is protected and would be {verb}: {change.cause}",
+            f"take `protect: true` off it and apply that first, or leave it alone with `--skip {change.address}`",
+        )
