@@ -67,7 +67,7 @@ def cost_lines(plan: Plan) -> Iterator[str]:
     hourly = sum(change.hourly or 0.0 for change in staying)
     unpriced = [change.address for change in staying if change.hourly is None]
     if hourly:
-        yield f"Cost once applied: about {hourly:.4f} USD an hour, {hourly * 24:.2f} USD a day at list prices."
+        yield f"Cost once applied: about {hourly:.4f} USD an hour, {hourly * 24:.2f} USD a day."
     if unpriced:
         yield f"Price unknown: {', '.join(unpriced)}."
 

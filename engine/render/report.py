@@ -66,7 +66,7 @@ def _reason(result: StepResult) -> str:
 
 
 def _headline(report: Report, took: float | None) -> str:
-    counts = {name: 0 for name in ("done", "failed", "skipped", "interrupted")}
+    counts = dict.fromkeys(("done", "failed", "skipped", "interrupted"), 0)
     for result in report.results:
         counts[result.outcome] += 1
     time = f" in {seconds(took)}" if took is not None else ""
@@ -135,9 +135,7 @@ def outputs_text(
     outputs: Mapping[str, Any], sensitive: frozenset[str] = frozenset(), *, paint: Paint = PLAIN
 ) -> str:
     """Outputs as aligned lines, those in `sensitive` masked."""
-    rows = [
-        (name, SENSITIVE if name in sensitive else compact(value)) for name, value in outputs.items()
-    ]
+    rows = [(name, SENSITIVE if name in sensitive else compact(value)) for name, value in outputs.items()]
     return "\n".join(columns(rows, indent=2))
 
 

@@ -11,6 +11,7 @@ from engine.ledger import Event
 from engine.render.paint import PLAIN, Paint, columns, counted, shorten
 from engine.render.values import as_data, compact
 
+
 def show_text(lab: str, entries: Sequence[Entry], *, paint: Paint = PLAIN, verbose: bool = False) -> str:
     """Everything the ledger has of a lab, one line each; with `verbose` what was last read of each."""
     if not entries:
@@ -21,7 +22,9 @@ def show_text(lab: str, entries: Sequence[Entry], *, paint: Paint = PLAIN, verbo
     for entry, line in zip(entries, lines[1:], strict=True):
         told.append(line)
         if verbose:
-            told += columns([(name, shorten(compact(value), 100)) for name, value in entry.outputs.items()], indent=4)
+            told += columns(
+                [(name, shorten(compact(value), 100)) for name, value in entry.outputs.items()], indent=4
+            )
     told += ["", f"{counted(len(entries), 'resource')} in {lab}."]
     return "\n".join(told)
 
@@ -106,7 +109,9 @@ def checks_text(results: Sequence[Mapping[str, Any]], *, paint: Paint = PLAIN) -
     """A table of checks: what passed, what did not and why."""
     if not results:
         return "The playbook has no checks."
-    rows = [("passed" if item["passed"] else "FAILED", str(item["name"]), str(item["detail"])) for item in results]
+    rows = [
+        ("passed" if item["passed"] else "FAILED", str(item["name"]), str(item["detail"])) for item in results
+    ]
     lines = columns(rows)
     painted = [
         paint(line[:6], "green" if item["passed"] else "red") + line[6:]

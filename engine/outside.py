@@ -1,0 +1,82 @@
+"""What loading a playbook may ask of the world, asked only when a playbook uses it."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from engine.errors import LabctlError, Unreachable
+from engine.refs import Unknown
+
+if TYPE_CHECKING:
+    from engine.target import Access
+
+_SECONDS = 10.0
+
+
+class Offline:
+    """For commands that must work without a network: what needs one stays unknown."""
+
+    def my_ip(self) -> str | Unknown:
+        """Unknown: nobody is asked."""
+        return Unknown(text="my_ip")
+
+    def environment(self) -> Mapping[str, str]:
+        """The process's environment."""
+        return os.environ
+
+    def secret(self, source: Mapping[str, str]) -> str | Unknown:
+        """Unknown: nobody is asked."""
+        return Unknown()
+
+
+class Online:
+    """Asks the network that the target belongs to; `access` is called when something is needed of it."""
+
+    def __init__(self, access: Callable[[], Access]) -> None:
+        self._access = access
+
+    def my_ip(self) -> str | Unknown:
+        """The caller's public address as `203.0.113.7/32`, as checkip.amazonaws.com sees it, asked once.
+
+        Raises Unreachable where nobody answers.
+        """
+        return self._my_ip
+
+    @cached_property
+    def _my_ip(self) -> str:
+        from engine.checks import fetch
+
+        proxy = self._access().proxy
+        # A proxy stands for the network that the target belongs to, which has no certificates of its own.
+        url = "http://checkip.amazonaws.com/" if proxy else "https://checkip.amazonaws.com/"
+        try:
+            answer = fetch(url, proxy=proxy, timeout=_SECONDS)
+            address = ipaddress.ip_address(answer.body.decode("ascii").strip())
+        except (OSError, ValueError) as error:
+            raise Unreachable(
+                f"Your own address (my_ip) could not be found out: {url} did not tell it ({error}).",
+                "Give the address yourself where the playbook uses my_ip, for example with -e NAME=203.0.113.7/32.",
+            ) from error
+        return f"{address}/{address.max_prefixlen}"
+
+    def environment(self) -> Mapping[str, str]:
+        """The process's environment."""
+        return os.environ
+
+    def secret(self, source: Mapping[str, str]) -> str | Unknown:
+        """A secret's value from SSM's parameter store (GetParameter) or Secrets Manager (GetSecretValue).
+
+        Raises AwsError or Unreachable with the store's own words.
+        """
+        aws = self._access().aws
+        if "ssm" in source:
+            answer = aws.call("ssm", "get_parameter", Name=source["ssm"], WithDecryption=True)
+            return str(answer["Parameter"]["Value"])
+        if "secretsmanager" in source:
+            answer = aws.call("secretsmanager", "get_secret_value", SecretId=source["secretsmanager"])
+            return str(answer["SecretString"])
+        raise LabctlError(f"A secret cannot come from {', '.join(source)}.", "Use ssm: or secretsmanager:.")
