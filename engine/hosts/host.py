@@ -1,0 +1,215 @@
+"""A host of the lab that can run scripts: one connection, one round trip a script, one at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from engine.errors import HostUnreachable, LabctlError, StepFailed
+from engine.hosts import wire
+from engine.hosts.shell import ConnectionLost, Shell
+from engine.hosts.spec import Ran
+
+if TYPE_CHECKING:
+    from paramiko.transport import Transport
+
+    from engine.hosts.agent import Forwarding
+    from engine.hosts.log import RunLog
+    from engine.on_host import Upload
+
+_STARTING: Final = 30.0
+
+
+class Host:
+    """A host by name. Safe among threads: what several want to run at once runs in turn.
+
+    `dial` makes a logged-in connection, or raises HostUnreachable.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        login: str,
+        dial: Callable[[], Transport],
+        *,
+        forwarding: Forwarding | None = None,
+        log: RunLog | None = None,
+    ) -> None:
+        self.name = name
+        self.round_trips = 0
+        """How many scripts were sent: each costs one."""
+        self._login = login
+        self._dial = dial
+        self._forwarding = forwarding
+        self._log = log
+        self._running = threading.RLock()
+        self._dialing = threading.RLock()
+        self._transport: Transport | None = None
+        self._bridge: Transport | None = None
+        self._spare: _Spare | None = None
+
+    def run(
+        self,
+        script: str,
+        *,
+        stdin: bytes = b"",
+        files: Sequence[Upload] = (),
+        timeout: float | None = None,
+        user: str | None = "root",
+        quiet: bool = False,
+    ) -> Ran:
+        """Run a POSIX shell script there as `user` (None: as who logs in); what it gave, failed or not.
+
+        `files` are found at `$labctl_upload_1`, `$labctl_upload_2`, … while it runs. `timeout` is in
+        seconds; `quiet` keeps script and output out of the run's log. Raises StepFailed when time is up or
+        a file cannot be read, HostUnreachable where there is no connection or it is lost meanwhile.
+        """
+        with self._running:
+            began = time.monotonic()
+            shown = "(kept out of the log)" if quiet else script
+            try:
+                ran = self._run(self._pack(script, stdin, files), timeout, user)
+            except LabctlError as error:
+                if self._log is not None:
+                    self._log.failed(self.name, shown, error.message)
+                raise
+            if self._log is not None:
+                told = Ran(ran.status, b"", b"") if quiet else ran
+                self._log.ran(self.name, shown, told, time.monotonic() - began)
+            return ran
+
+    def reconnect(self) -> None:
+        """Log in anew for what runs from now on (groups changed); hosts behind it are not disturbed."""
+        with self._running, self._dialing:
+            self._drop_spare()
+            if self._transport is not None and self._transport is not self._bridge:
+                self._transport.close()
+            self._transport = None
+            self.transport()
+
+    def contact(self, dial: Callable[[], Transport]) -> None:
+        """Be connected, by `dial` where it is not: its patience and words are those of the moment."""
+        with self._dialing:
+            if self._transport is None or not self._transport.is_active():
+                self._transport = dial()
+
+    def transport(self) -> Transport:
+        """The connection for running scripts, made (anew) where there is none.
+
+        Raises HostUnreachable.
+        """
+        with self._dialing:
+            if self._transport is None or not self._transport.is_active():
+                self._transport = self._dial()
+            return self._transport
+
+    def bridge(self) -> Transport:
+        """The connection that leads on to the hosts behind this one; it outlives `reconnect`.
+
+        Raises HostUnreachable.
+        """
+        with self._dialing:
+            if self._bridge is None or not self._bridge.is_active():
+                self._bridge = self.transport()
+            return self._bridge
+
+    def close(self) -> None:
+        """End its connections; what runs there is lost."""
+        self._drop_spare()
+        for transport in (self._transport, self._bridge):
+            if transport is not None:
+                transport.close()
+        self._transport = self._bridge = None
+
+    def _pack(self, script: str, stdin: bytes, files: Sequence[Upload]) -> wire.Request:
+        try:
+            return wire.pack(script, stdin, files)
+        except OSError as error:
+            raise StepFailed(f"cannot read {error.filename}: {error.strerror}") from error
+
+    def _run(self, request: wire.Request, timeout: float | None, user: str | None) -> Ran:
+        command = wire.as_user(request.boot, user, self._login)
+        spare = self._take_spare(command)
+        try:
+            ran = self._send(spare, request, timeout) if spare is not None else None
+            if ran is None:
+                ran = self._send(self._start(command), request, timeout)
+        except ConnectionLost as error:
+            raise self._lost(error.sent) from error
+        if ran is None:
+            raise self._lost(sent=False)
+        if self.round_trips > 1 and self._transport is not None:
+            # Who ran two will run more: have a shell ready, so that the next costs one round trip only.
+            self._spare = _Spare(command, self._transport, self._shell)
+        return ran
+
+    def _send(self, shell: Shell, request: wire.Request, timeout: float | None) -> Ran | None:
+        """What the script gave; None where the connection was lost before the host can have run it."""
+        self.round_trips += 1
+        try:
+            return shell.run(request, timeout)
+        except ConnectionLost as error:
+            if error.sent:
+                raise
+            self.round_trips -= 1
+            return None
+        except (OSError, ValueError) as error:
+            raise StepFailed(f"{self.name}: the script and its files could not be sent: {error}") from error
+
+    def _start(self, command: str) -> Shell:
+        try:
+            return self._shell(command, self.transport())
+        except ConnectionLost:
+            # The connection had died unnoticed; nothing was sent over it yet.
+            return self._shell(command, self.transport())
+
+    def _shell(self, command: str, transport: Transport) -> Shell:
+        return Shell(self.name, transport, command, self._login, self._forwarding)
+
+    def _lost(self, sent: bool) -> HostUnreachable:
+        when = "while a script ran there" if sent else "before the script was sent"
+        return HostUnreachable(f"the connection to {self.name} was lost {when}", _RUN_AGAIN)
+
+    def _take_spare(self, command: str) -> Shell | None:
+        spare, self._spare = self._spare, None
+        shell = spare.take() if spare is not None else None
+        if shell is None or spare is None:
+            return None
+        if spare.command == command and shell.alive:
+            return shell
+        shell.close()
+        return None
+
+    def _drop_spare(self) -> None:
+        spare, self._spare = self._spare, None
+        shell = spare.take() if spare is not None else None
+        if shell is not None:
+            shell.close()
+
+
+_RUN_AGAIN = "run the same command again: labctl looks at what is there and goes on"
+
+
+class _Spare:
+    """A shell that is being started on a thread of its own, for the next script."""
+
+    def __init__(self, command: str, transport: Transport, start: Callable[[str, Transport], Shell]) -> None:
+        self.command = command
+        self._transport = transport
+        self._start = start
+        self._shell: Shell | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def take(self) -> Shell | None:
+        """The shell once it is up; None where it did not come up."""
+        self._thread.join(_STARTING)
+        return self._shell
+
+    def _run(self) -> None:
+        try:
+            self._shell = self._start(self.command, self._transport)
+        except (ConnectionLost, HostUnreachable):
+            self._shell = None

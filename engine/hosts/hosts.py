@@ -1,0 +1,219 @@
+"""All hosts of a lab: who they are, the connections to them, their keys, and the ssh_config for others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from engine.errors import HostUnreachable, StepFailed
+from engine.hosts import ssh_config
+from engine.hosts.agent import Forwarding
+from engine.hosts.host import Host
+from engine.hosts.known_hosts import KnownHosts, write_private
+from engine.hosts.spec import HostSpec
+
+if TYPE_CHECKING:
+    from paramiko.transport import Transport
+
+    from engine.hosts.log import RunLog
+
+_ATTEMPT: Final = 8.0
+"""Seconds that each stage of one attempt may take while waiting."""
+_AGAIN: Final = 60.0
+"""Seconds to wait for a host whose connection was lost between two scripts."""
+_SETTLING: Final = 900.0
+"""Seconds that cloud-init may take."""
+
+_SETTLE = """\
+command -v cloud-init >/dev/null 2>&1 || exit 0
+if [ {known} = yes ] && [ -e /var/lib/cloud/instance/boot-finished ]; then exit 0; fi
+cloud-init status --wait >/dev/null 2>&1
+status=$?
+[ $status -eq 1 ] || exit 0
+tail -n 15 /var/log/cloud-init-output.log 2>/dev/null
+exit 1
+"""
+
+
+def _silent(text: str) -> None:
+    return None
+
+
+@dataclass
+class _Place:
+    spec: HostSpec
+    host: Host
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    settled: bool = False
+
+
+class Hosts:
+    """The hosts of one lab. Safe among threads.
+
+    `folder` is the lab's own: known_hosts and ssh_config are kept in it. `proxy` is `host:port` of a SOCKS5
+    proxy for the first hop, which resolves names.
+    """
+
+    def __init__(self, *, folder: Path, proxy: str | None = None, log: RunLog | None = None) -> None:
+        self._folder = folder
+        self._proxy = proxy
+        self._log = log
+        self._known = KnownHosts(folder / "known_hosts")
+        self._places: dict[str, _Place] = {}
+        self._lock = threading.Lock()
+
+    def know(self, spec: HostSpec) -> None:
+        """Take on what is known of a host; a connection to what it was before is closed."""
+        with self._lock:
+            place = self._places.get(spec.name)
+            if place is not None and place.spec.target == spec.target:
+                place.spec = spec
+                return
+            self._places[spec.name] = self._place(spec)
+        if place is not None:
+            place.host.close()
+
+    def spec(self, name: str) -> HostSpec:
+        """What is known of the host `name`.
+
+        Raises HostUnreachable where nothing is.
+        """
+        return self._of(name).spec
+
+    def host(self, name: str, *, say: Callable[[str], None] = _silent, timeout: float = 300) -> Host:
+        """The host `name`, logged in and set up (cloud-init done); waits up to `timeout` seconds, says why.
+
+        Raises HostUnreachable, explained in stages; StepFailed where cloud-init failed.
+        """
+        place = self._of(name)
+        if not place.lock.acquire(blocking=False):
+            say(f"waiting for {name}: it is being contacted")
+            place.lock.acquire()
+        try:
+            if not place.settled:
+                known = bool(self._known.keys(place.spec.alias))
+                place.host.contact(lambda: self._wait(place, say, timeout, fresh=not known))
+                self._settle(place, known, say)
+                place.settled = True
+            else:
+                place.host.contact(lambda: self._wait(place, say, timeout, fresh=False))
+            return place.host
+        finally:
+            place.lock.release()
+
+    def glance(self, name: str, *, timeout: float = 8) -> Host:
+        """The host `name` if it can be reached at once, each stage within `timeout` seconds; no waiting.
+
+        Raises HostUnreachable, explained in stages.
+        """
+        from engine.hosts.waiting import once
+
+        place = self._of(name)
+        if not place.lock.acquire(timeout=timeout):
+            raise HostUnreachable(f"{name} is still being contacted")
+        try:
+            place.host.contact(
+                lambda: once(place.spec, lambda: self._attempt(place, _silent, timeout, wait=False))
+            )
+            return place.host
+        finally:
+            place.lock.release()
+
+    def forget(self, name: str) -> None:
+        """The machine is deleted or about to be made anew: close the connection, drop its host keys."""
+        with self._lock:
+            place = self._places.pop(name, None)
+        if place is not None:
+            place.host.close()
+            self._known.drop(place.spec.alias)
+
+    def write_ssh_config(self) -> Path:
+        """Write the ssh_config with which plain `ssh -F FILE NAME` reaches the hosts; its path."""
+        path = (self._folder / "ssh_config").absolute()
+        with self._lock:
+            specs = [place.spec for place in self._places.values()]
+        write_private(
+            path, ssh_config.text(specs, known_hosts=self._known.path.absolute(), proxy=self._proxy)
+        )
+        return path
+
+    def close(self) -> None:
+        """End all connections."""
+        with self._lock:
+            places = list(self._places.values())
+        # Those reached through others first: their channels run over the others' connections.
+        for place in sorted(places, key=lambda place: place.spec.via is None):
+            place.host.close()
+
+    def _of(self, name: str) -> _Place:
+        with self._lock:
+            place = self._places.get(name)
+        if place is None:
+            raise HostUnreachable(f"{name} is not there yet", "apply the playbook first")
+        return place
+
+    def _place(self, spec: HostSpec) -> _Place:
+        host = Host(
+            spec.name,
+            spec.user,
+            lambda: self._wait(place, _silent, _AGAIN, fresh=False),
+            forwarding=Forwarding(spec.key) if spec.forward_agent else None,
+            log=self._log,
+        )
+        place = _Place(spec, host)
+        return place
+
+    def _wait(self, place: _Place, say: Callable[[str], None], timeout: float, *, fresh: bool) -> Transport:
+        from engine.hosts.waiting import Patience, until_there
+
+        if place.spec.via is not None:
+            # The host before it has its own stages, waits and words.
+            self._bridge(place.spec, say, timeout, wait=True)
+        return until_there(
+            place.spec, lambda: self._attempt(place, say, _ATTEMPT, wait=True), Patience(timeout, fresh), say
+        )
+
+    def _attempt(self, place: _Place, say: Callable[[str], None], timeout: float, *, wait: bool) -> Transport:
+        from engine.hosts.connect import Way, connect
+        from engine.hosts.keys import identities
+
+        spec = place.spec
+        try:
+            keys = identities(spec.key)
+        except HostUnreachable as error:
+            raise HostUnreachable(f"{spec.name} cannot be reached: {error.message}", error.remedy) from error
+        jump = (lambda: self._bridge(spec, say, timeout, wait=wait)) if spec.via else None
+        return connect(
+            spec, Way(self._known, self._proxy, jump), keys, say=self._told(spec, say), timeout=timeout
+        )
+
+    def _bridge(self, spec: HostSpec, say: Callable[[str], None], timeout: float, *, wait: bool) -> Transport:
+        via = spec.via or ""
+        try:
+            before = self.host(via, say=say, timeout=timeout) if wait else self.glance(via, timeout=timeout)
+            return before.bridge()
+        except HostUnreachable as error:
+            raise HostUnreachable(f"{spec.name} is behind {via}: {error.message}", error.remedy) from error
+
+    def _told(self, spec: HostSpec, say: Callable[[str], None]) -> Callable[[str], None]:
+        def tell(text: str) -> None:
+            say(text)
+            if self._log is not None:
+                self._log.say(spec.name, text)
+
+        return tell
+
+    def _settle(self, place: _Place, known: bool, say: Callable[[str], None]) -> None:
+        if not known:
+            say(f"waiting for {place.spec.name}: cloud-init sets it up")
+        ran = place.host.run(_SETTLE.format(known="yes" if known else "no"), timeout=_SETTLING)
+        place.host.round_trips -= 1
+        if ran.status != 0:
+            tail = ran.stdout.decode("utf-8", "replace").strip()
+            raise StepFailed(
+                f"cloud-init failed on {place.spec.name}" + (f":\n{tail}" if tail else ""),
+                "correct its user data and replace it: --replace " + place.spec.name,
+            )

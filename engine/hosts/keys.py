@@ -1,0 +1,133 @@
+"""Which private keys to log in with: the lab's key file, else the user's agent and usual keys."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.errors import HostUnreachable
+
+if TYPE_CHECKING:
+    from paramiko.pkey import PKey
+
+_USUAL = ("id_ed25519", "id_ecdsa", "id_rsa")
+_SSH_ADD = "ssh-add it to a running agent, or name a key without a passphrase"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A key to try, and how to call it when telling the user."""
+
+    key: PKey
+    name: str
+
+
+def identities(key: str | None) -> list[Identity]:
+    """The keys to try, in order, for `key` (a path) or for the user's own where it is None.
+
+    Raises HostUnreachable, with words, where the file cannot be used or there is no key at all.
+    """
+    if key is not None:
+        return _from_file(Path(key).expanduser())
+    found = [Identity(agent_key, "a key of your SSH agent") for agent_key in agent_keys()]
+    for name in _USUAL:
+        path = Path("~/.ssh").expanduser() / name
+        if path.is_file() and not _has_passphrase(path):
+            found += _from_file(path)
+    if not found:
+        raise HostUnreachable(
+            "there is no SSH key to log in with: none is named, no agent runs, ~/.ssh has none",
+            "name the private key in the playbook: ssh: {user: …, key: ~/.ssh/…}",
+        )
+    return found
+
+
+def agent_keys() -> list[PKey]:
+    """The keys that the user's SSH agent offers; none where no agent runs."""
+    import paramiko
+
+    try:
+        return list(paramiko.Agent().get_keys())
+    except (paramiko.SSHException, OSError):
+        return []
+
+
+def load_key(path: Path) -> PKey:
+    """The private key in the file at `path`.
+
+    Raises HostUnreachable, with words, where it is missing, open to others, encrypted or unknown.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from paramiko import PKey, SSHException
+
+    _check_file(path)
+    try:
+        return PKey.from_path(path)  # type: ignore[no-any-return, no-untyped-call, unused-ignore]
+    except (SSHException, ValueError, TypeError, UnsupportedAlgorithm, IndexError) as error:
+        if _has_passphrase(path):
+            raise HostUnreachable(f"the key file {path} has a passphrase", _SSH_ADD) from error
+        raise HostUnreachable(
+            f"{path} is not a private key that labctl can read",
+            "it takes RSA, ECDSA and Ed25519 keys in OpenSSH or PEM format; convert PuTTY's with puttygen",
+        ) from error
+
+
+def _from_file(path: Path) -> list[Identity]:
+    if path.is_file() and os.access(path, os.R_OK) and _has_passphrase(path):
+        _check_file(path)
+        return [Identity(key, f"{path} (held by your SSH agent)") for key in _in_agent(path)]
+    return [Identity(load_key(path), str(path))]
+
+
+def _in_agent(path: Path) -> list[PKey]:
+    held = agent_keys()
+    public = path.with_name(path.name + ".pub")
+    if public.is_file():
+        words = public.read_text("utf-8", "replace").split()
+        held = [key for key in held if len(words) > 1 and key.get_base64() == words[1]]
+    if not held:
+        raise HostUnreachable(
+            f"the key file {path} has a passphrase, and no SSH agent holds the key", _SSH_ADD
+        )
+    return held
+
+
+def _check_file(path: Path) -> None:
+    try:
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise HostUnreachable(
+            f"the key file {path} does not exist",
+            "give the path of the private key; one that AWS made was written once, at its creation",
+        ) from error
+    except OSError as error:
+        raise HostUnreachable(f"the key file {path} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise HostUnreachable(f"the key file {path} is not a file")
+    if not os.access(path, os.R_OK):
+        raise HostUnreachable(f"the key file {path} cannot be read: permission denied", f"chmod 600 {path}")
+    if os.name == "posix" and status.st_uid == os.getuid() and status.st_mode & 0o077:
+        raise HostUnreachable(
+            f"the key file {path} is open to others (mode {stat.S_IMODE(status.st_mode):04o})",
+            f"chmod 600 {path}",
+        )
+
+
+def _has_passphrase(path: Path) -> bool:
+    from cryptography.hazmat.primitives import serialization
+
+    data = path.read_bytes()
+    if b"ENCRYPTED" in data[:200]:
+        return True
+    if b"OPENSSH PRIVATE KEY" not in data[:200]:
+        return False
+    try:
+        serialization.load_ssh_private_key(data, password=None)
+    except TypeError:
+        return True
+    except ValueError as error:
+        return "assword" in str(error)
+    return False

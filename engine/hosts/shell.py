@@ -1,0 +1,255 @@
+"""One shell on a host, started and waiting for its one script: a channel over a connection, with limits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from shlex import quote
+from typing import TYPE_CHECKING, Final
+
+from engine.errors import HostUnreachable, StepFailed
+from engine.hosts import wire
+from engine.hosts.spec import Ran
+
+if TYPE_CHECKING:
+    from paramiko.channel import Channel
+    from paramiko.transport import Transport
+
+    from engine.hosts.agent import Forwarding
+
+_OPENING: Final = 30.0
+"""Seconds that a channel may take to open on a connection that is there."""
+_QUIET: Final = 30.0
+"""Seconds without a word from the host after which the connection is probed."""
+_LEFTOVER: Final = 1.5
+"""Seconds to wait for the end of output once the script has ended: what it left running may hold on to it."""
+_KILLED: Final = 137
+"""The exit status told for a shell that was killed."""
+
+
+class ConnectionLost(Exception):
+    """The connection broke; `sent` tells whether the host may have got the whole script."""
+
+    def __init__(self, sent: bool) -> None:
+        super().__init__("connection lost")
+        self.sent = sent
+
+
+class Shell:
+    """A shell on a host that waits for a script.
+
+    Raises ConnectionLost where the connection is gone, HostUnreachable where the host opens no more shells.
+    """
+
+    def __init__(
+        self, name: str, transport: Transport, command: str, login: str, forwarding: Forwarding | None = None
+    ) -> None:
+        from paramiko import ChannelException, SSHException
+
+        self._name = name
+        self._transport = transport
+        self._login = login
+        self._command = command
+        self._sent = False
+        try:
+            self._channel = transport.open_session(timeout=_OPENING)
+            if forwarding is not None:
+                self._channel.request_forward_agent(forwarding.accept)
+            self._channel.exec_command(command)
+        except ChannelException as error:
+            raise HostUnreachable(
+                f"{name} opens no more shells on this connection",
+                "its sshd may have a low MaxSessions; run again, or raise it",
+            ) from error
+        except (SSHException, OSError, EOFError) as error:
+            raise ConnectionLost(sent=False) from error
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still waits for its script."""
+        channel = self._channel
+        return self._transport.is_active() and not (channel.closed or channel.exit_status_ready())
+
+    def close(self) -> None:
+        """End it without a script, or give up on what it runs."""
+        self._channel.close()
+
+    def run(self, request: wire.Request, timeout: float | None) -> Ran:
+        """Send the script and wait for its end, at most `timeout` seconds (None: for ever).
+
+        Raises StepFailed when time is up (what it runs is ended there), ConnectionLost, and HostUnreachable
+        where the host starts no shell (sudo, a wrong user).
+        """
+        ends = None if timeout is None else time.monotonic() + timeout
+        collector = _Collector(self._channel)
+        try:
+            self._send(request, collector)
+            if not self._await(collector, ends):
+                self._kill(collector)
+                raise StepFailed(
+                    f"{self._name}: not done after {timeout:g} s, ended there",
+                    "allow it more with `timeout:`, or find out on the host what it waits for",
+                )
+        finally:
+            self._channel.close()
+        return self._result(collector)
+
+    def _send(self, request: wire.Request, collector: _Collector) -> None:
+        self._channel.settimeout(_QUIET)
+        try:
+            for chunk in request.chunks():
+                self._channel.sendall(chunk)
+            self._sent = True
+            self._channel.shutdown_write()
+        except OSError as error:
+            if not self._transport.is_active():
+                raise ConnectionLost(self._sent) from error
+            # The other side takes no more: it ended early. What it wrote tells why.
+            if isinstance(error, TimeoutError) or not collector.gave_up():
+                raise
+
+    def _await(self, collector: _Collector, ends: float | None) -> bool:
+        heard = time.monotonic()
+        while not collector.complete():
+            now = time.monotonic()
+            if ends is not None and now >= ends:
+                return False
+            if collector.collect(min(1.0, _QUIET if ends is None else ends - now)):
+                heard = time.monotonic()
+            elif time.monotonic() - heard > _QUIET:
+                self._probe()
+                heard = time.monotonic()
+        return True
+
+    def _probe(self) -> None:
+        from paramiko import ChannelException, SSHException
+
+        try:
+            self._transport.open_session(timeout=_QUIET / 2).close()
+        except ChannelException:
+            return
+        except (SSHException, OSError, EOFError) as error:
+            self._transport.close()
+            raise ConnectionLost(self._sent) from error
+
+    def _kill(self, collector: _Collector) -> None:
+        from paramiko import SSHException
+
+        started = wire.hello(bytes(collector.stdout))
+        if started is None:
+            return
+        boot = wire.kill(started[0])
+        prefix = self._command.partition("sh -c ")[0]
+        try:
+            killer = self._transport.open_session(timeout=_OPENING)
+            killer.exec_command(f"{prefix}sh -c {quote(boot)}")
+            killer.status_event.wait(5)
+            killer.close()
+        except (SSHException, OSError, EOFError):
+            return
+
+    def _result(self, collector: _Collector) -> Ran:
+        status = self._channel.recv_exit_status()
+        stdout, stderr = bytes(collector.stdout), bytes(collector.stderr)
+        started = wire.hello(stdout)
+        if status < 0 and not self._transport.is_active():
+            raise ConnectionLost(self._sent)
+        if started is None:
+            what, remedy = no_shell(self._name, self._login, stdout, stderr)
+            raise HostUnreachable(what, remedy)
+        return Ran(status if status >= 0 else _KILLED, started[1], stderr)
+
+
+class _Bell(threading.Event):
+    """An event for two buffers, which each would clear what the other has set."""
+
+    def clear(self) -> None:
+        return
+
+    def hush(self) -> None:
+        super().clear()
+
+
+class _Collector:
+    """What a channel brings, as it comes."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.stdout = bytearray()
+        self.stderr = bytearray()
+        self._channel = channel
+        self._bell = _Bell()
+        self._last = time.monotonic()
+        channel.in_buffer.set_event(self._bell)
+        channel.in_stderr_buffer.set_event(self._bell)
+
+    def collect(self, wait: float) -> bool:
+        """Take in what there is, waiting for it up to `wait` seconds; whether anything came."""
+        self._bell.wait(max(wait, 0.0))
+        self._bell.hush()
+        before = len(self.stdout) + len(self.stderr)
+        while self._channel.recv_ready():
+            self.stdout += self._channel.recv(1 << 20)
+        while self._channel.recv_stderr_ready():
+            self.stderr += self._channel.recv_stderr(1 << 20)
+        if len(self.stdout) + len(self.stderr) == before:
+            # At the end of the data the bell stays rung; the exit status may still be on its way.
+            if self._ended:
+                self._channel.status_event.wait(max(wait, 0.0))
+            return False
+        self._last = time.monotonic()
+        return True
+
+    def complete(self) -> bool:
+        """Whether nothing more is to be expected."""
+        if self._waiting:
+            return False
+        if self._sent_away:
+            return True
+        if not self._channel.exit_status_ready():
+            return False
+        return self._ended or time.monotonic() - self._last > _LEFTOVER
+
+    def gave_up(self) -> bool:
+        """Whether the other side has closed the channel."""
+        return self._ended or self._channel.exit_status_ready()
+
+    @property
+    def _waiting(self) -> bool:
+        return self._channel.recv_ready() or self._channel.recv_stderr_ready()
+
+    @property
+    def _ended(self) -> bool:
+        return bool(self._channel.eof_received or self._channel.closed)
+
+    @property
+    def _sent_away(self) -> bool:
+        # Cloud images answer for root with this text and then hold the line for ten seconds.
+        return not self.stdout.startswith(b"labctl ") and b"Please login as the user" in self.stdout
+
+
+def no_shell(name: str, login: str, stdout: bytes, stderr: bytes) -> tuple[str, str]:
+    """Why a host that let `login` in starts no shell for scripts: what is wrong, and the remedy."""
+    told = (stdout + b"\n" + stderr).decode("utf-8", "replace").strip()
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    if "Please login as the user" in told:
+        said = next(line for line in lines if "Please login as the user" in line)
+        words = said.split('"')
+        user = words[1] if len(words) > 1 else ""
+        return (
+            f"{name} does not work for the user {login}: it says “{said}”",
+            f"ssh: {{user: {user}}}" if user else "log in as another user",
+        )
+    if "sudo" in told and ("password" in told or "terminal" in told or "askpass" in told):
+        return (
+            f"{login} on {name} may become root only with a password",
+            f"on {name}: echo '{login} ALL=(ALL) NOPASSWD:ALL' | sudo tee /etc/sudoers.d/90-labctl",
+        )
+    if "sudoers" in told or "not allowed to execute" in told:
+        return (
+            f"{login} on {name} may not become root",
+            "log in as a user who may (on cloud images ubuntu, admin or ec2-user)",
+        )
+    if "sudo" in told and "not found" in told:
+        return f"{name} has no sudo, and {login} is not root", "log in as root, or install sudo"
+    last = lines[-1][:300] if lines else "it says nothing"
+    return f"{name} starts no shell for {login}: {last}", f"see what `ssh {login}@{name} true` says"
