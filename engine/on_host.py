@@ -1,38 +1,27 @@
-"""Kinds that live on a host: four pure functions (look, parse, commands, removal) from which the verbs follow."""
+"""Kinds on a host: four pure functions (look, parse, commands, removal) from which the verbs follow."""
 
 from __future__ import annotations
 
-import hashlib
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
+from engine import host_scripts
+from engine.host_scripts import prelude
 from engine.resource import Resource, Values
+
+if TYPE_CHECKING:
+    from engine.world import World
+
+__all__ = ["OnHost", "Upload", "prelude"]
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that travels to the host before the commands run, to be found there at `$labctl_upload_N`, N from 1."""
+    """A file that travels to the host before the commands run, found there at `$labctl_upload_N`, N from 1."""
 
     source: Path | bytes
-
-
-def prelude(lab: str, address: str, tags: Mapping[str, str]) -> str:
-    """The lines that every script of a kind finds before it: who it acts for, as shell variables.
-
-    `$labctl_lab`, `$labctl_address`; `$labctl_record`, a folder on the host for what labctl must remember there of
-    this resource (made by who needs it); `$labctl_labels`, the tags as shell-quoted `--label key=value` options.
-    """
-    key = hashlib.sha256(f"{lab}\n{address}".encode()).hexdigest()[:24]
-    labels = " ".join(f"--label {shlex.quote(f'{name}={value}')}" for name, value in sorted(tags.items()))
-    return (
-        f"labctl_lab={shlex.quote(lab)}\n"
-        f"labctl_address={shlex.quote(address)}\n"
-        f"labctl_record=/var/lib/labctl/{key}\n"
-        f"labctl_labels={shlex.quote(labels)}\n"
-    )
 
 
 class OnHost(Resource):
@@ -53,7 +42,7 @@ class OnHost(Resource):
 
     @classmethod
     def look(cls, id: str, wanted: Self | None) -> str:
-        """A POSIX shell script, run as root, that prints what `parse` needs; it changes nothing, fast, always ends.
+        """A POSIX shell script, run as root, that prints what `parse` needs; changes nothing, always ends.
 
         `wanted` is what the playbook asks for (perhaps partly unknown), None where it no longer has it.
         """
@@ -83,4 +72,38 @@ class OnHost(Resource):
     @classmethod
     def explain_failure(cls, status: int, stderr: str) -> tuple[str, str] | None:
         """What a failed script's standard error means, and what to do about it; None for nothing better."""
-        return None
+        return told(stderr)
+
+    def create(self, world: World) -> str:
+        """Bring it about on the host of `world.job`; its natural id."""
+        host_scripts.change(self, world, self.natural_id(), None, frozenset(self.wanted()))
+        return self.natural_id()
+
+    @classmethod
+    def read_many(cls, world: World, ids: Sequence[str]) -> dict[str, Values]:
+        """What is there of `ids` on the host of `world.job`, in one round trip."""
+        return host_scripts.look(cls, world, ids)
+
+    def update(self, world: World, id: str, changed: frozenset[str]) -> None:
+        """Look at the thing, and bring its fields `changed` to what this says."""
+        there = host_scripts.look(type(self), world, [id], self).get(id)
+        host_scripts.change(self, world, id, there, changed)
+
+    @classmethod
+    def delete(cls, world: World, id: str) -> None:
+        """Look at the thing, and remove it; quiet if gone already."""
+        there = host_scripts.look(cls, world, [id]).get(id)
+        host_scripts.remove(cls, world, id, there)
+
+    @classmethod
+    def find(cls, world: World) -> list[str]:
+        """Nothing: what lives on a host is known by its natural id before it is made."""
+        return []
+
+
+def told(stderr: str) -> tuple[str, str] | None:
+    """The message and remedy that a script itself gave as `labctl: …` and `labctl-remedy: …`, if it did."""
+    said = [line.removeprefix("labctl: ") for line in stderr.splitlines() if line.startswith("labctl: ")]
+    remedies = [line.removeprefix("labctl-remedy: ") for line in stderr.splitlines()]
+    remedies = [text for text, line in zip(remedies, stderr.splitlines(), strict=True) if text != line]
+    return (said[-1], remedies[-1] if remedies else "") if said else None

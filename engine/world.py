@@ -30,6 +30,8 @@ class Job:
     """The address of the host the resource lives on."""
     say: Callable[[str], None] = _silent
     """Tells the user what a long step is waiting for."""
+    quiet: bool = False
+    """`no_log`: scripts and what they print stay out of logs and messages."""
 
 
 def _nobody() -> str | None:
@@ -45,7 +47,7 @@ class World:
     hosts: Hosts
     job: Job = Job()
     caller: Callable[[], str | None] = _nobody
-    """The caller's own public address (`203.0.113.7`) where it can be told; asked only to explain failures."""
+    """The caller's own public address (`203.0.113.7`) where it can be told; used to explain failures."""
 
     def on(self, job: Job) -> World:
         """The same world, seen by the step `job`."""
