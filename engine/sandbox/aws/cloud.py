@@ -1,0 +1,89 @@
+"""The cloud as the rest of the sandbox sees it: moto started and mended, its state kept on disk."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.update(  # read by moto when it is imported
+    MOTO_EC2_LOAD_DEFAULT_AMIS="true",
+    MOTO_ENABLE_AMI_VALIDATION="true",
+    MOTO_ENABLE_KEYPAIR_VALIDATION="true",
+    MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION="true",
+    MOTO_ALLOW_NONEXISTENT_REGION="false",
+)
+
+import moto.backends
+from moto.core import DEFAULT_ACCOUNT_ID
+
+from engine.sandbox.aws import addresses, catalogue, checks, launches, lifecycle, snapshot, teardown
+from engine.sandbox.aws.guard import Guard
+from engine.sandbox.aws.tokens import Tokens
+
+_QUICK_SECONDS = 0.02
+_LATE_SECONDS = 0.3
+
+
+def _no_console(instance: str) -> str:
+    return ""
+
+
+class Cloud:
+    """One AWS account in all regions. `lock` must be held while its objects are looked at."""
+
+    def __init__(self, state: Path, *, boot_seconds: float, ssh_seconds: float) -> None:
+        pool = addresses.PublicAddresses()
+        addresses.mend(pool)
+        catalogue.mend()
+        lifecycle.mend(boot_seconds=boot_seconds, ssh_seconds=ssh_seconds)
+        launches.mend()
+        tokens = snapshot.restore(state, pool)
+        self.restored = tokens is not None
+        self.watchers: list[Callable[[], None]] = []
+        self._tokens = tokens or Tokens()
+        self._pool = pool
+        self._state = state
+        self._took = 0.0
+        self._late: threading.Timer | None = None
+        self.console: Callable[[str], str] = _no_console
+        afters = launches.afters(lambda instance: self.console(instance))
+        gates = checks.CHECKS | teardown.CHECKS | launches.CHECKS
+        self._guard = Guard(gates, afters, self._tokens, launches.settle, self.changed)
+        self._guard.install()
+        self.lock = self._guard.lock
+
+    def backends(self) -> dict[str, Any]:
+        """The EC2 backends by region, of the regions in use."""
+        return dict(dict.items(moto.backends.get_backend("ec2")[DEFAULT_ACCOUNT_ID]))
+
+    def instances(self) -> list[Any]:
+        """All instances of all regions, terminated ones too; under `lock`."""
+        return [
+            instance
+            for backend in self.backends().values()
+            for reservation in list(backend.reservations.values())
+            for instance in reservation.instances
+        ]
+
+    def changed(self) -> None:
+        """Something may have changed: kept on disk, at once where that is quick, and the watchers told."""
+        for watcher in self.watchers:
+            watcher()
+        if self._took < _QUICK_SECONDS:
+            self.save()
+        elif self._late is None:
+            self._late = threading.Timer(_LATE_SECONDS, self.save)
+            self._late.daemon = True
+            self._late.start()
+
+    def save(self) -> None:
+        """Writes the state to disk."""
+        started = time.monotonic()
+        with self.lock:
+            self._late = None
+            snapshot.write(self._state, snapshot.take(self._pool, self._tokens))
+        self._took = time.monotonic() - started

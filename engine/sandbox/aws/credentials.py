@@ -1,0 +1,132 @@
+"""Whether a request is signed with the sandbox's credentials; refused as AWS refuses where not.
+
+Signature Version 4, checked with botocore's own signer. An access key that begins with EXPIRED stands
+for temporary credentials that have run out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from engine.sandbox.aws.failures import document
+
+ACCESS_KEY, SECRET_KEY = "labctl", "sandbox"
+_AUTHORIZATION = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/]+)/(?P<date>\d+)/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request,"
+    r"\s*SignedHeaders=(?P<headers>[^,]+),\s*Signature=(?P<signature>[0-9a-f]+)"
+)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a request is not let in: AWS's code, message and HTTP status, and the service it was for."""
+
+    service: str
+    code: str
+    message: str
+    status: int
+
+
+def refusal(environ: dict[str, Any]) -> Refusal | None:
+    """Why the signed request in the WSGI `environ` is refused; None where it is in order or not signed."""
+    header = environ.get("HTTP_AUTHORIZATION", "")
+    if not header:
+        return None
+    found = _AUTHORIZATION.match(header)
+    if not found:
+        return Refusal("s3", "InvalidRequest", "The authorization mechanism is not supported.", 400)
+    service, key = found["service"], found["key"]
+    if key.startswith("EXPIRED"):
+        return _expired(service)
+    if key != ACCESS_KEY:
+        return _unknown(service)
+    if _signature(environ, found) != found["signature"]:
+        return _mismatch(service)
+    return None
+
+
+def _expired(service: str) -> Refusal:
+    if service == "ec2":
+        return Refusal(service, "RequestExpired", "Request has expired.", 400)
+    code = "ExpiredTokenException" if service == "ssm" else "ExpiredToken"
+    return Refusal(service, code, "The security token included in the request is expired", 403)
+
+
+def _unknown(service: str) -> Refusal:
+    if service == "ec2":
+        return _auth_failure()
+    if service == "s3":
+        message = "The AWS Access Key Id you provided does not exist in our records."
+        return Refusal(service, "InvalidAccessKeyId", message, 403)
+    code = "UnrecognizedClientException" if service == "ssm" else "InvalidClientTokenId"
+    return Refusal(service, code, "The security token included in the request is invalid.", 403)
+
+
+def _mismatch(service: str) -> Refusal:
+    if service == "ec2":
+        return _auth_failure()
+    code = "InvalidSignatureException" if service == "ssm" else "SignatureDoesNotMatch"
+    message = "The request signature we calculated does not match the signature you provided. Check your key."
+    return Refusal(service, code, message, 403)
+
+
+def _auth_failure() -> Refusal:
+    return Refusal("ec2", "AuthFailure", "AWS was not able to validate the provided access credentials", 401)
+
+
+def _signature(environ: dict[str, Any], found: re.Match[str]) -> str:
+    body = _body(environ)
+    query = environ.get("QUERY_STRING", "")
+    path = quote(environ.get("PATH_INFO", "/").encode("latin-1"), safe="/~")
+    url = f"http://{environ.get('HTTP_HOST', '')}{path}" + (f"?{query}" if query else "")
+    request = AWSRequest(method=environ["REQUEST_METHOD"], url=url, data=body)
+    for name in found["headers"].split(";"):
+        request.headers[name] = _header(environ, name)
+    request.context["timestamp"] = environ.get("HTTP_X_AMZ_DATE", "")
+    signer = SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), found["service"], found["region"])
+    digest = environ.get("HTTP_X_AMZ_CONTENT_SHA256") or hashlib.sha256(body).hexdigest()
+    canonical = "\n".join(
+        [
+            request.method or "",
+            path if found["service"] != "s3" else quote(path, safe="/~%"),
+            signer.canonical_query_string(request),
+            signer.canonical_headers(signer.headers_to_sign(request)) + "\n",
+            found["headers"],
+            digest,
+        ]
+    )
+    return str(signer.signature(signer.string_to_sign(request, canonical), request))
+
+
+def _header(environ: dict[str, Any], name: str) -> str:
+    key = name.upper().replace("-", "_")
+    return str(environ.get(key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}", ""))
+
+
+def _body(environ: dict[str, Any]) -> bytes:
+    """The request's body, which is put back for whoever reads it next."""
+    size = int(environ.get("CONTENT_LENGTH") or 0)
+    body: bytes = environ["wsgi.input"].read(size) if size else b""
+    environ["wsgi.input"] = io.BytesIO(body)
+    return body
+
+
+def answer(refused: Refusal, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    """The WSGI answer that tells `refused` in the form its service uses."""
+    as_json = "json" in environ.get("CONTENT_TYPE", "")
+    text, content_type = document(refused.service, refused.code, refused.message, json_body=as_json)
+    body = text.encode()
+    words = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden"}
+    headers = [("Content-Type", content_type), ("Content-Length", str(len(body)))]
+    start_response(f"{refused.status} {words[refused.status]}", headers)
+    return [body]

@@ -1,0 +1,71 @@
+"""The AWS endpoint: moto behind a check of the credentials, on the loopback interface only."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from engine.sandbox.aws.credentials import answer, refusal
+from engine.sandbox.aws.failures import create_app
+
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_READS = ("Get", "List", "Describe")
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+class _Quiet(MotoRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Requests are not logged; the user's own program shows what it asks."""
+
+
+class Endpoint:
+    """moto's server with the sandbox's own pages under `/_labctl/`.
+
+    `control` answers those; `changed` is told after each request to a service other than EC2 that may
+    have changed something (EC2's are told by the guard).
+    """
+
+    def __init__(self, control: Application, lock: threading.RLock, changed: Callable[[], None]) -> None:
+        self._moto = DomainDispatcherApplication(create_app)
+        self._control = control
+        self._lock = lock
+        self._changed = changed
+        self._server: BaseWSGIServer = make_server(
+            "127.0.0.1", 0, self._serve, threaded=True, request_handler=_Quiet
+        )
+        self.port = int(self._server.server_address[1])
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
+
+    def start(self) -> None:
+        """Begins to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends answering; requests being served are not waited for."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+    def _serve(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ.get("PATH_INFO", "").startswith("/_labctl/"):
+            return self._control(environ, start_response)
+        refused = refusal(environ)
+        if refused:
+            return answer(refused, environ, start_response)
+        with self._lock:
+            served: Iterable[bytes] = self._moto(environ, start_response)
+            if _may_change(environ):
+                self._changed()
+        return served
+
+
+def _may_change(environ: dict[str, Any]) -> bool:
+    """Whether a request to a service other than EC2 (whose changes the guard tells) may change anything."""
+    if "/ec2/aws4_request" in environ.get("HTTP_AUTHORIZATION", "") or environ["REQUEST_METHOD"] in _SAFE:
+        return False
+    operation = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+    return "/sts/aws4_request" not in environ.get("HTTP_AUTHORIZATION", "") and not operation.startswith(_READS)

@@ -1,0 +1,60 @@
+"""What an inventory's `sandbox:` block may set; defaults are as fast as a demonstration likes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from engine.errors import Invalid, Problem
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the sandbox behaves; times in seconds."""
+
+    hosts: str = "simulated"
+    boot_seconds: float = 1.0
+    """From the request to `running`."""
+    ssh_seconds: float = 1.0
+    """From `running` to an SSH server that answers and status checks that pass."""
+    images: tuple[dict[str, Any], ...] = field(default=())
+    """Docker images that simulated hosts can pull besides the well-known ones."""
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Settings:
+        """The settings of a `sandbox:` block; raises Invalid with every problem in it."""
+        problems = [
+            Problem(None, f"sandbox: there is no setting `{name}`", f"Known: {', '.join(_NAMES)}.")
+            for name in sorted(set(given) - set(_NAMES))
+        ]
+        problems += [problem for name in _NAMES if name in given for problem in _problems(name, given[name])]
+        if problems:
+            raise Invalid(problems)
+        values = dict(given)
+        for name in ("boot_seconds", "ssh_seconds"):
+            if name in values:
+                values[name] = float(values[name])
+        values["images"] = tuple(dict(image) for image in values.get("images") or ())
+        return cls(**values)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as plain data for JSON."""
+        return {**asdict(self), "images": [dict(image) for image in self.images]}
+
+
+_NAMES = tuple(one.name for one in fields(Settings))
+
+
+def _problems(name: str, value: Any) -> list[Problem]:
+    if name == "hosts" and value != "simulated":
+        return [Problem(None, f"sandbox: hosts: {value!r} is not available", "Write `hosts: simulated`.")]
+    if name.endswith("_seconds") and (
+        isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 3600
+    ):
+        return [Problem(None, f"sandbox: {name}: {value!r} is not a time", "Write seconds, 0 to 3600.")]
+    if name == "images" and not (
+        isinstance(value, list | tuple) and all(isinstance(one, Mapping) and "name" in one for one in value)
+    ):
+        return [Problem(None, "sandbox: images: each needs a name", "Write `images: [{name: me/app:1}]`.")]
+    return []
