@@ -106,9 +106,7 @@ def dial(hostname: str, port: int, proxy: str | None, timeout: float) -> socket.
 
 
 _SILENCE = "a security group, a route or a firewall keeps the connection out, or the machine is off"
-_REFUSED = (
-    "the machine is up and nothing listens there: its SSH server is not up yet, or has another port"
-)
+_REFUSED = "the machine is up and nothing listens there: its SSH server is not up yet, or has another port"
 
 
 def _directly(hostname: str, port: int, timeout: float) -> socket.socket:
@@ -184,6 +182,8 @@ def _handshake(spec: HostSpec, line: socket.socket | Channel, known: KnownHosts,
     _prefer(transport, [key.sort for key in known.keys(spec.alias)])
     try:
         transport.start_client(timeout=timeout)
+        # It returns without a word when its time is up; this raises then.
+        transport.get_remote_server_key()
     except IncompatiblePeer as error:
         transport.close()
         raise Setback("SSH", f"it speaks no SSH that labctl does: {error}", final=True) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from shlex import quote
 from typing import TYPE_CHECKING, Final
 
@@ -72,7 +73,9 @@ class Shell:
 
     def close(self) -> None:
         """End it without a script, or give up on what it runs."""
-        self._channel.close()
+        # A connection that breaks at this moment has nothing left to be told about.
+        with suppress(OSError, EOFError):
+            self._channel.close()
 
     def run(self, request: wire.Request, timeout: float | None) -> Ran:
         """Send the script and wait for its end, at most `timeout` seconds (None: for ever).
@@ -91,7 +94,7 @@ class Shell:
                     "allow it more with `timeout:`, or find out on the host what it waits for",
                 )
         finally:
-            self._channel.close()
+            self.close()
         return self._result(collector)
 
     def _send(self, request: wire.Request, collector: _Collector) -> None:
@@ -101,7 +104,7 @@ class Shell:
                 self._channel.sendall(chunk)
             self._sent = True
             self._channel.shutdown_write()
-        except OSError as error:
+        except (OSError, EOFError) as error:
             if not self._transport.is_active():
                 raise ConnectionLost(self._sent) from error
             # The other side takes no more: it ended early. What it wrote tells why.
@@ -152,12 +155,19 @@ class Shell:
         status = self._channel.recv_exit_status()
         stdout, stderr = bytes(collector.stdout), bytes(collector.stderr)
         started = wire.hello(stdout)
-        if status < 0 and not self._transport.is_active():
+        if status < 0 and self._breaks():
             raise ConnectionLost(self._sent)
         if started is None:
             what, remedy = no_shell(self._name, self._login, stdout, stderr)
             raise HostUnreachable(what, remedy)
         return Ran(status if status >= 0 else _KILLED, started[1], stderr)
+
+    def _breaks(self) -> bool:
+        # A connection that ends closes its channels first: what looks like a killed shell may be just that.
+        ends = time.monotonic() + 0.5
+        while self._transport.is_active() and time.monotonic() < ends:
+            time.sleep(0.01)
+        return not self._transport.is_active()
 
 
 class _Bell(threading.Event):

@@ -108,9 +108,9 @@ def kill(pid: int) -> str:
     """A script that ends the process group of `pid`: asks first, insists after two seconds."""
     return (
         f"g=$(cut -d' ' -f5 /proc/{pid}/stat 2>/dev/null) || exit 0\n"
-        'kill -TERM -- "-$g" 2>/dev/null; n=0\n'
-        'while kill -0 -- "-$g" 2>/dev/null && [ $n -lt 20 ]; do sleep 0.1; n=$((n+1)); done\n'
-        'kill -KILL -- "-$g" 2>/dev/null\nexit 0'
+        'kill -s TERM -- "-$g" 2>/dev/null; n=0\n'
+        'while kill -s 0 -- "-$g" 2>/dev/null && [ $n -lt 20 ]; do sleep 0.1; n=$((n+1)); done\n'
+        'kill -s KILL -- "-$g" 2>/dev/null\nexit 0'
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import LabHosts, Sshd
 
 from engine.errors import HostUnreachable, StepFailed
-from engine.hosts import Host, Hosts, RunLog
+from engine.hosts import Host, Hosts, RunLog, wire
 from engine.on_host import Upload
 
 Start = Callable[..., Sshd]
@@ -55,7 +55,9 @@ def test_a_script_larger_than_an_argument_may_be(host: Host, lab: LabHosts) -> N
     assert host.run(script, user=lab.user).stdout == b"300000\n"
 
 
-def test_input_and_uploads_are_binary_safe_and_leave_nothing(host: Host, lab: LabHosts, tmp_path: Path) -> None:
+def test_input_and_uploads_are_binary_safe_and_leave_nothing(
+    host: Host, lab: LabHosts, tmp_path: Path
+) -> None:
     data = bytes(range(256)) * 40
     file = tmp_path / "file"
     file.write_bytes(data[::-1])
@@ -129,14 +131,13 @@ def test_connection_lost_between_scripts_is_made_again(host: Host, lab: LabHosts
     for _ in range(3):
         assert host.run("echo x", user=lab.user).status == 0
     sshd.cut()
+    time.sleep(0.3)
     assert host.run("echo x", user=lab.user).status == 0
 
 
 def test_half_a_script_never_runs(host: Host, lab: LabHosts, tmp_path: Path) -> None:
-    from engine.hosts import wire
-
     channel = host.transport().open_session()
-    channel.exec_command(wire.TEXT_BOOT and f"exec sh -c {wire.quote(wire.TEXT_BOOT)}")
+    channel.exec_command(wire.as_user(wire.TEXT_BOOT, None, "me"))
     channel.sendall(f"touch {tmp_path}/half\nech".encode())
     channel.shutdown_write()
     assert channel.recv_exit_status() == 255
