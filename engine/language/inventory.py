@@ -1,0 +1,204 @@
+"""The inventory: where, for whom, with which values, until when."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from engine.errors import Invalid, Problem, Where
+from engine.lab import Target
+from engine.language import reading
+from engine.language.document import Node, content, read
+from engine.language.problems import Problems
+from engine.language.secrets import find_written
+from engine.language.words import did_you_mean, shortened, sort_of
+
+_KEYS: Final = ("target", "aws", "sandbox", "ssh", "ledger", "vars", "students", "expires", "budget", "tags")
+_AWS: Final = ("region", "profile", "endpoint_url", "account")
+_SANDBOX: Final = ("hosts", "boot_seconds", "ssh_seconds", "images")
+_WORDS = {
+    "region": "write it under `aws`",
+    "profile": "write it under `aws`",
+    "resources": "resources belong in a playbook",
+    "hosts": "write machines that are already there in a playbook, as `ssh_host`",
+    "all": "this is an inventory of Ansible: see `inventory/sandbox.yml` for one of labctl",
+    "variables": "write `vars`",
+    "roster": "write `students`",
+}
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What an inventory file says."""
+
+    path: Path
+    target: Target
+    ledger: str | None = None
+    """A path, absolute, or an address such as `s3://…`."""
+    vars: Mapping[str, Node] = field(default_factory=dict)
+    vars_places: Mapping[str, Where] = field(default_factory=dict)
+    vars_line: int | None = None
+    """The line of its `vars`."""
+    students: Path | None = None
+    students_where: Where | None = None
+    expires: date | None = None
+    budget: float | None = None
+    """USD per lab."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_inventory(path: Path, problems: Problems) -> Inventory:
+    """The inventory at `path`, as far as it can be read; raises Invalid where it cannot be read at all."""
+    root = read(path)
+    if root is None or not root.is_mapping:
+        where = Where(str(path)) if root is None else root.where
+        raise Invalid([Problem(where, "an inventory must be a mapping", "it begins with `target: sandbox`")])
+    reading.known_keys(root, _KEYS, "an inventory", problems, _WORDS)
+    find_written(root, problems)
+    given = reading.mapping(root.get("vars"), "`vars`", problems)
+    students = root.get("students")
+    roster = reading.text(students, "`students`", problems)
+    return Inventory(
+        path=path,
+        target=_target(root, problems),
+        ledger=_ledger(root.get("ledger"), path, problems),
+        vars=dict(given.value) if given is not None else {},
+        vars_places=given.keys if given is not None else {},
+        vars_line=root.keys["vars"].line if "vars" in root.keys else None,
+        students=path.parent / Path(roster).expanduser() if roster else None,
+        students_where=students.where if students is not None else None,
+        expires=_expires(root.get("expires"), problems),
+        budget=_budget(root.get("budget"), problems),
+        tags=_tags(root.get("tags"), problems),
+    )
+
+
+def _target(root: Node, problems: Problems) -> Target:
+    node = root.get("target")
+    aws = reading.mapping(root.get("aws"), "`aws`", problems)
+    sandbox = reading.mapping(root.get("sandbox"), "`sandbox`", problems)
+    if aws is not None:
+        reading.known_keys(aws, _AWS, "`aws`", problems)
+    if sandbox is not None:
+        _check_sandbox(sandbox, problems)
+    return Target(
+        sort=_sort(root, node, problems),
+        region=_aws_text(aws, "region", problems) or "us-east-1",
+        profile=_aws_text(aws, "profile", problems),
+        endpoint_url=_aws_text(aws, "endpoint_url", problems),
+        account=_account(aws, problems),
+        ssh_proxy=_proxy(root.get("ssh"), problems),
+        sandbox=content(sandbox) if sandbox is not None else {},
+    )
+
+
+def _sort(root: Node, node: Node | None, problems: Problems) -> Literal["aws", "sandbox"]:
+    if node is not None and node.value in ("aws", "sandbox"):
+        return "aws" if node.value == "aws" else "sandbox"
+    if node is None:
+        problems.add(root.where, "the inventory has no `target`", "write `target: sandbox` or `target: aws`")
+    else:
+        words = f"there is no target {sort_of(content(node)).removeprefix('the text ')}"
+        problems.add(node.where, words, did_you_mean(str(node.value), ["aws", "sandbox"], "there are"))
+    return "sandbox"
+
+
+def _aws_text(aws: Node | None, key: str, problems: Problems) -> str | None:
+    text = reading.text(aws.get(key), f"`aws.{key}`", problems) if aws is not None else None
+    if text is not None and key == "region" and not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", text):
+        assert aws is not None
+        problems.add(aws.value[key].where, f"`{text}` is not the name of a region", "such as `us-east-1`")
+    return text
+
+
+def _account(aws: Node | None, problems: Problems) -> str | None:
+    node = aws.get("account") if aws is not None else None
+    if node is None or node.value is None:
+        return None
+    if not re.fullmatch(r"\d{12}", str(node.value)):
+        problems.add(node.where, "`aws.account` must be 12 digits", 'put it in quotes: "123456789012"')
+    return str(node.value)
+
+
+def _proxy(node: Node | None, problems: Problems) -> str | None:
+    ssh = reading.mapping(node, "`ssh`", problems)
+    if ssh is None:
+        return None
+    reading.known_keys(ssh, ["proxy"], "`ssh`", problems)
+    text = reading.text(ssh.get("proxy"), "`ssh.proxy`", problems)
+    if text is not None and not re.fullmatch(r"[^\s:/]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}", text):
+        problems.add(ssh.value["proxy"].where, f"`{text}` is not a proxy", "write `HOST:PORT` of a SOCKS5 proxy")
+    return text
+
+
+def _check_sandbox(sandbox: Node, problems: Problems) -> None:
+    reading.known_keys(sandbox, _SANDBOX, "`sandbox`", problems)
+    hosts = sandbox.get("hosts")
+    if hosts is not None and hosts.value not in ("simulated", "docker"):
+        remedy = did_you_mean(str(hosts.value), ["simulated", "docker"], "there are")
+        problems.add(hosts.where, f"there are no hosts `{hosts.value}` in the sandbox", remedy)
+    for key in ("boot_seconds", "ssh_seconds"):
+        node = sandbox.get(key)
+        value = node.value if node is not None else 0
+        if node is not None and (not isinstance(value, int | float) or isinstance(value, bool) or value < 0):
+            problems.add(node.where, f"`sandbox.{key}` must be a number of seconds, not {sort_of(content(node))}")
+
+
+def _ledger(node: Node | None, path: Path, problems: Problems) -> str | None:
+    text = reading.text(node, "`ledger`", problems)
+    if text is None or re.match(r"[a-z0-9]+://", text):
+        return text
+    return str((path.parent / Path(text).expanduser()).absolute())
+
+
+def _expires(node: Node | None, problems: Problems) -> date | None:
+    if node is None or node.value is None:
+        return None
+    try:
+        return date.fromisoformat(node.value if isinstance(node.value, str) else "")
+    except ValueError:
+        problems.add(node.where, f"`expires` must be a date, not {sort_of(content(node))}", "such as `2026-12-18`")
+        return None
+
+
+def _budget(node: Node | None, problems: Problems) -> float | None:
+    budget = reading.mapping(node, "`budget`", problems)
+    if budget is None:
+        return None
+    reading.known_keys(budget, ["per_lab"], "`budget`", problems)
+    amount = budget.get("per_lab")
+    if amount is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *USD", str(amount.value))
+    if found is None or not math.isfinite(float(found[1])):
+        words = f"`per_lab` must be an amount in USD, not {sort_of(content(amount))}"
+        problems.add(amount.where, words, "such as `40 USD`")
+        return None
+    return float(found[1])
+
+
+def _tags(node: Node | None, problems: Problems) -> dict[str, str]:
+    tags = reading.mapping(node, "`tags`", problems)
+    return check_tags(content(tags), tags, problems) if tags is not None else {}
+
+
+def check_tags(values: Mapping[str, Any], places: Node, problems: Problems) -> dict[str, str]:
+    """`values` as tags, within AWS's rules; `places` is the mapping that they were written as."""
+    found = {}
+    for key, value in values.items():
+        where = places.keys.get(key, places.where)
+        if not isinstance(value, str):
+            words = f"the tag `{key}` must be text, not {sort_of(value)}"
+            problems.add(where, words, f'put it in quotes: "{value}"' if isinstance(value, int | float) else "")
+        elif key.startswith(("aws:", "labctl:")):
+            problems.add(where, f"the tag `{key}` is reserved", "choose a key without this prefix")
+        elif not key or len(key) > 128 or len(value) > 256:
+            problems.add(where, f"the tag `{shortened(key)}` is too long", "128 characters for the key, 256 for the value")
+        else:
+            found[key] = value
+    return found

@@ -1,0 +1,46 @@
+"""Collecting everything that is wrong, so that the user hears of it all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from engine.errors import Invalid, Problem, Where
+
+_NOWHERE = Where("", 0, 0)
+
+
+class Problems:
+    """What has been found wrong so far; each thing once."""
+
+    def __init__(self) -> None:
+        self._found: dict[Problem, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add(self, where: Where | None, what: str, remedy: str = "") -> None:
+        """Remember one problem."""
+        self._found.setdefault(Problem(where, what, remedy))
+
+    def extend(self, problems: Iterable[Problem]) -> None:
+        """Remember several problems."""
+        for problem in problems:
+            self._found.setdefault(problem)
+
+    @contextmanager
+    def catching(self) -> Iterator[None]:
+        """Within it an Invalid ends the block, not the program: its problems are remembered."""
+        try:
+            yield
+        except Invalid as invalid:
+            self.extend(invalid.problems)
+
+    def sorted(self) -> tuple[Problem, ...]:
+        """All of them by place; those without a place first."""
+        return tuple(sorted(self._found, key=lambda problem: (problem.where or _NOWHERE, problem.what)))
+
+    def check(self) -> None:
+        """Raise Invalid with all that was found, if anything was."""
+        if self._found:
+            raise Invalid(self.sorted())

@@ -1,0 +1,141 @@
+"""What can be told of a playbook's templates without evaluating them: names, outputs, and what may be used where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from engine.errors import Problem
+from engine.language.builtins import BUILTIN, LAB, LOOP
+from engine.language.document import Node, content
+from engine.language.jinja import Use, Wrong
+from engine.language.playbook import Playbook, Written
+from engine.language.problems import Problems
+from engine.language.words import did_you_mean, one_of
+from engine.refs import Template
+from engine.templating import check_names, check_output, templates
+
+_GROUP_METHODS = ("keys", "values", "items")
+
+
+class Names:
+    """The names that a playbook's templates may use, and what can be said of a use."""
+
+    def __init__(self, playbook: Playbook) -> None:
+        self._entries = {entry.name: entry for entry in playbook.entries}
+        self.outer = frozenset({*playbook.variables, *BUILTIN})
+        self._resources = frozenset({*self._entries, *playbook.unread})
+        self._all = self.outer | self._resources
+
+    def check(self, template: Template, *, looped: bool = False) -> Iterator[Problem]:
+        """What is wrong with the names in a template that may use resources."""
+        return check_names(template, self._all | LOOP if looped else self._all, self._use)
+
+    def check_early(self, template: Template, what: str, *, looped: bool = False) -> Iterator[Problem]:
+        """What is wrong with the names in a template that must be known before anything is made."""
+
+        def no_resource(use: Use) -> None:
+            if use.name in self._resources:
+                words = f"{what} must be known before anything is made, and `{use.name}` is a resource"
+                raise Wrong(words, "use variables only")
+            self._use(use)
+
+        return check_names(template, self._all | LOOP if looped else self._all, no_resource)
+
+    def _use(self, use: Use) -> None:
+        if use.name == "lab" and use.steps and use.steps[0] not in LAB:
+            raise Wrong(f"`lab` has no `{use.steps[0]}`", did_you_mean(str(use.steps[0]), LAB, "it has"))
+        entry = self._entries.get(use.name)
+        if entry is None or not use.steps:
+            return
+        if entry.loop is None:
+            self._use_of_one(entry, use.steps[0])
+        else:
+            self._use_of_loop(entry, use.steps)
+
+    def _use_of_one(self, entry: Written, step: str | int) -> None:
+        if isinstance(step, int):
+            raise Wrong(f"`{entry.name}` is one resource, not a list", f"write `{entry.name}.OUTPUT`")
+        check_output(entry.kind, entry.name, step)
+
+    def _use_of_loop(self, entry: Written, steps: tuple[str | int, ...]) -> None:
+        name, first = entry.name, steps[0]
+        if isinstance(first, str) and (first in entry.kind.outputs or first in entry.kind.model_fields):
+            remedy = f"write `{name}[0].{first}`, or `{name} | map(attribute='{first}') | list`"
+            raise Wrong(f"`{name}` is a loop, not one resource", remedy)
+        if len(steps) > 1 and isinstance(steps[1], str) and first not in _GROUP_METHODS:
+            check_output(entry.kind, f"{name}[{first}]", steps[1])
+
+
+def check_playbook(playbook: Playbook, problems: Problems) -> frozenset[str]:
+    """Problems with names in every template of `playbook`; the entries that have any, which are not to be evaluated."""
+    names = Names(playbook)
+    for variable in playbook.variables.values():
+        for node in (variable.default, variable.source):
+            _early(names, node, "a variable", problems)
+    bad = {entry.name for entry in playbook.entries if _check_entry(entry, names, problems)}
+    return frozenset(bad)
+
+
+def _check_entry(entry: Written, names: Names, problems: Problems) -> bool:
+    before = len(problems)
+    looped = entry.loop is not None
+    for node in entry.whens:
+        problems.extend(names.check_early(when_template(node), "`when`", looped=looped) if _is_text(node) else ())
+    if entry.loop is not None and isinstance(entry.loop.value, str):
+        _early(names, entry.loop, "`loop`", problems)
+    elif entry.loop is not None:
+        _early(names, entry.loop, "what a loop goes over", problems)
+    for word, node in entry.keywords.items():
+        if word != "ssh":
+            _early(names, node, f"`{word}`", problems, looped=looped)
+    for node in (*entry.depends, *entry.tags):
+        _early(names, node, "this", problems, looped=looped)
+    for node in (entry.fields, entry.keywords.get("ssh")):
+        for template in templates(content(node)) if node is not None else ():
+            problems.extend(names.check(template, looped=looped))
+    _check_ignored(entry, problems)
+    return len(problems) > before
+
+
+def _is_text(node: Node) -> bool:
+    return isinstance(node.value, str)
+
+
+def when_template(node: Node) -> Template:
+    """The template of a `when`, which may leave the braces out as Ansible's does."""
+    value = content(node)
+    return value if isinstance(value, Template) else Template(f"{{{{ {value} }}}}", node.where)
+
+
+def _early(names: Names, node: Node | None, what: str, problems: Problems, *, looped: bool = False) -> None:
+    for template in templates(content(node)) if node is not None else ():
+        problems.extend(names.check_early(template, what, looped=looped))
+
+
+def _check_ignored(entry: Written, problems: Problems) -> None:
+    node = entry.keywords.get("ignore_changes")
+    if node is None:
+        return
+    if not node.is_list:
+        problems.add(node.where, "`ignore_changes` must be a list of fields", "write `ignore_changes: [FIELD]`")
+        return
+    for item in node.value:
+        if item.value not in entry.kind.model_fields:
+            remedy = did_you_mean(str(item.value), entry.kind.model_fields, "its fields")
+            problems.add(item.where, f"{entry.kind.kind} has no field `{item.value}` to ignore", remedy)
+
+
+def check_values(values: Mapping[str, Node], playbook: Playbook, problems: Problems) -> None:
+    """Problems with names in the templates of an inventory's `vars`."""
+    names = Names(playbook)
+    for node in values.values():
+        _early(names, node, "a variable", problems)
+
+
+def mistaken_keys(node: Node, known: Collection[str]) -> str:
+    """The keys of `node` that are not known, for messages."""
+    return one_of((key for key in node.value if key not in known), "and")
+
+
+Evaluate = Callable[[Node], Any]

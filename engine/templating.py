@@ -1,0 +1,424 @@
+"""From templates to values: what is known is filled in, what hangs on something not made yet is Unknown."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import GeneratorType
+from typing import Any
+
+from pydantic import ValidationError
+
+from engine.errors import Invalid, Problem, Where
+from engine.lab import Declared, Lab
+from engine.language.jinja import (
+    GLOBALS,
+    Compiled,
+    Expression,
+    Later,
+    NotKnown,
+    Skipped,
+    Use,
+    View,
+    Wrong,
+    compiled,
+    defined,
+)
+from engine.language.validation import problems_of
+from engine.language.words import did_you_mean
+from engine.local_files import PlaybookFiles
+from engine.refs import Ref, Template, Unknown, holds_unknown
+from engine.resource import Files, Resource, Values
+
+MEMBER = re.compile(r"(?P<name>[^\[\]]+)\[(?P<key>[^\[\]]+)\]\Z")
+"""The address of one member of a loop."""
+
+
+class Scope:
+    """What templates may use now: the lab's names, and what is known of its resources.
+
+    It keeps a reference to `known` and reads it at each use, so one Scope serves while `known` fills.
+    """
+
+    def __init__(self, lab: Lab, known: Mapping[str, Values]) -> None:
+        self.lab = lab
+        self.known = known
+
+    @functools.cached_property
+    def groups(self) -> dict[str, dict[str, str]]:
+        """For each looped name: member key to address, in order."""
+        found: dict[str, dict[str, str]] = {}
+        for address in self.lab.resources:
+            member = MEMBER.match(address)
+            if member is not None:
+                found.setdefault(member["name"], {})[member["key"]] = address
+        return found
+
+
+def scope_of(lab: Lab, known: Mapping[str, Values]) -> Scope:
+    """What templates of `lab` may use, given what is known of its resources by address.
+
+    A declared address that `known` lacks, or an output missing there, is Unknown.
+    """
+    return Scope(lab, known)
+
+
+def fill(value: Any, scope: Scope, declared: Declared | None = None) -> Any:
+    """`value` with the Templates in it, at any depth, replaced by what they stand for; Unknown where not known.
+
+    Raises Invalid with every template that is wrong.
+    """
+    filling = Filling(scope, declared)
+    filled = filling.of(value)
+    filling.check()
+    return filled
+
+
+def construct(declared: Declared, scope: Scope) -> Resource:
+    """The resource that `declared` asks for, filled in with what is known; a field given as None is left unset.
+
+    Raises Invalid with every field that is wrong, at its place in the playbook.
+    """
+    return Filling(scope, declared).construct()
+
+
+def references(value: Any, names: Collection[str]) -> frozenset[Ref]:
+    """The uses of `names` in the Templates in `value`, at any depth, as they are written, evaluated or not.
+
+    A use of a looped name with a constant key counts for that member (`worker[0]`), else for the name.
+    """
+    found: set[Ref] = set()
+    for template in templates(value):
+        try:
+            uses = compiled(template.text).uses
+        except Wrong as wrong:
+            raise Invalid([_problem(wrong, template.where)]) from None
+        found.update(_written_ref(use, names) for use in uses if use.name in names or _base(use) in names)
+    return frozenset(found)
+
+
+def templates(value: Any) -> Iterator[Template]:
+    """The Templates in `value`, at any depth."""
+    if isinstance(value, Template):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from templates(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from templates(item)
+
+
+def _base(use: Use) -> str:
+    return f"{use.name}[{use.steps[0]}]" if use.steps else use.name
+
+
+def _written_ref(use: Use, names: Collection[str]) -> Ref:
+    member = _base(use)
+    if use.steps and (member in names or isinstance(use.steps[0], int)):
+        return Ref(member, _text(use.steps, 1))
+    return Ref(use.name, None if use.indirect else _text(use.steps, 0))
+
+
+def _text(steps: Sequence[str | int], index: int) -> str | None:
+    return str(steps[index]) if index < len(steps) and isinstance(steps[index], str) else None
+
+
+class _ResourceView(View):
+    """One resource in a template: `bastion.public_ip` asks `read`."""
+
+    __slots__ = ("_address", "_filling")
+
+    def __init__(self, address: str, filling: Filling) -> None:
+        self._address = address
+        self._filling = filling
+
+    def read(self, name: str) -> Any:
+        scope = self._filling.scope
+        check_output(scope.lab.resources[self._address].kind, self._address, name)
+        ref = Ref(self._address, name)
+        self._filling.touched.add(ref)
+        values = scope.known.get(self._address)
+        if values is None or name not in values:
+            return Later(frozenset([ref]))
+        return _entering(values[name], frozenset([ref]))
+
+    def whole(self) -> Wrong:
+        return Wrong(f"`{self._address}` is a resource, not a value", f"write `{self._address}.OUTPUT`")
+
+
+class _Members(Sequence[Any]):
+    """The members of `loop: [..]` in a template: a list of resources."""
+
+    def __init__(self, members: Mapping[str, str], filling: Filling) -> None:
+        self._members = members
+        self._filling = filling
+        self._length = 1 + max(int(key) for key in members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (_ResourceView(address, self._filling) for address in self._members.values())
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return list(self)[index]
+        # A position is the one in the loop, also where `when` leaves some out.
+        address = self._members.get(str(index if index >= 0 else self._length + index))
+        if address is None:
+            raise IndexError(index)
+        return _ResourceView(address, self._filling)
+
+    def __str__(self) -> str:
+        raise _whole_loop()
+
+    __repr__ = __str__
+
+
+class _KeyedMembers:
+    """The members of `loop: {..}` in a template: resources by key; iterating gives the resources."""
+
+    def __init__(self, members: Mapping[str, str], filling: Filling) -> None:
+        self._members = members
+        self._filling = filling
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._members
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values())
+
+    def __getitem__(self, key: str) -> Any:
+        return _ResourceView(self._members[key], self._filling)
+
+    def keys(self) -> list[str]:
+        return list(self._members)
+
+    def values(self) -> list[Any]:
+        return [_ResourceView(address, self._filling) for address in self._members.values()]
+
+    def items(self) -> list[tuple[str, Any]]:
+        return list(zip(self.keys(), self.values(), strict=True))
+
+    def __str__(self) -> str:
+        raise _whole_loop()
+
+    __repr__ = __str__
+
+
+def _whole_loop() -> Wrong:
+    remedy = "write `NAME[0].OUTPUT`, or `NAME | map(attribute='OUTPUT') | list`"
+    return Wrong("a looped resource is not a value", remedy)
+
+
+def check_output(kind: type[Resource], name: str, output: str) -> None:
+    """Raise Wrong unless resources of `kind` have the field or output `output`; `name` is for the message."""
+    if output not in kind.outputs and output not in kind.model_fields:
+        known = [*kind.outputs, *kind.model_fields]
+        raise Wrong(f"`{name}` ({kind.kind}) has no `{output}`", did_you_mean(output, known, "it has"))
+
+
+class Filling:
+    """One round of filling in: collects what is wrong, and which outputs were used."""
+
+    def __init__(
+        self, scope: Scope, declared: Declared | None = None, names: Mapping[str, Any] | None = None
+    ) -> None:
+        self.scope = scope
+        self.declared = declared
+        self._own = names or (declared.names if declared is not None else {})
+        self.touched: set[Ref] = set()
+        """The outputs used, as far as evaluation tells; where it cannot tell, all that are written."""
+        self.problems: list[Problem] = []
+
+    def check(self) -> None:
+        """Raise Invalid if anything was wrong."""
+        if self.problems:
+            raise Invalid(list(dict.fromkeys(self._masked(problem) for problem in self.problems)))
+
+    def of(self, value: Any) -> Any:
+        """`value` filled in; None in place of a template that is wrong."""
+        if isinstance(value, Template):
+            try:
+                return self._template(value.text)
+            except Wrong as wrong:
+                self.problems.append(_problem(wrong, value.where))
+                return None
+        if isinstance(value, Mapping):
+            return {key: self.of(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.of(item) for item in value]
+        return value
+
+    def construct(self) -> Resource:
+        """The declared resource. Raises Invalid."""
+        declared = self.declared
+        assert declared is not None
+        filled = self.of(declared.fields)
+        self.check()
+        values = {name: value for name, value in filled.items() if value is not None}
+        try:
+            return declared.kind.model_validate(values, context={"files": self._files()})
+        except ValidationError as error:
+            self.problems.extend(problems_of(error, declared, values))
+        except Invalid as invalid:
+            self.problems.extend(invalid.problems)
+        self.check()
+        raise AssertionError("unreachable")
+
+    def _files(self) -> Files | None:
+        files = self.scope.lab.files
+        return PlaybookFiles(files.folders, self._file) if isinstance(files, PlaybookFiles) else files
+
+    def _file(self, path: Path, text: str) -> str | Unknown:
+        """The text of a template file, filled in."""
+        try:
+            filled = self._template(text, in_file=True)
+        except Wrong as wrong:
+            raise Invalid([_problem(wrong, Where(str(path), wrong.line or 1))]) from None
+        return filled if isinstance(filled, str | Unknown) else str(filled)
+
+    def _template(self, text: str, *, in_file: bool = False) -> Any:
+        taken = compiled(text)
+        if taken.native is not None and not in_file:
+            value = self._value(taken.native)
+            if isinstance(value, Later):
+                return Unknown(value.refs, text)
+            return _leaving(value)
+        return self._joined(taken, text)
+
+    def _joined(self, taken: Compiled, text: str) -> str | Unknown:
+        made: list[str] = []
+        missing: frozenset[Ref] | None = None
+        for piece in taken.pieces:
+            if isinstance(piece, str):
+                made.append(piece)
+                continue
+            value = self._value(piece)
+            try:
+                made.append(str(_whole_text(value)))
+            except NotKnown:
+                refs = value.refs if isinstance(value, Later) else self._written(piece)
+                missing = (missing or frozenset()) | refs
+        return "".join(made) if missing is None else Unknown(missing, text)
+
+    def _value(self, expression: Expression) -> Any:
+        try:
+            return expression.value(self._lookup)
+        except NotKnown:
+            # It looked into something unknown: which branches it would take cannot be told.
+            written = self._written(expression)
+            self.touched |= written
+            return Later(frozenset(ref for ref in written if not self._is_known(ref)))
+
+    def _is_known(self, ref: Ref) -> bool:
+        return ref.output is not None and ref.output in self.scope.known.get(ref.address, {})
+
+    def _written(self, expression: Expression) -> frozenset[Ref]:
+        """Every output that the expression mentions."""
+        return frozenset(ref for use in expression.uses for ref in self._written_refs(use))
+
+    def _written_refs(self, use: Use) -> Iterator[Ref]:
+        if use.name in self.scope.lab.resources:
+            yield Ref(use.name, _text(use.steps, 0))
+        for key, address in self.scope.groups.get(use.name, {}).items():
+            if not use.steps or use.indirect or str(use.steps[0]) == key:
+                yield Ref(address, _text(use.steps, 1))
+
+    def _lookup(self, name: str) -> Any:
+        """What `name` stands for in an expression."""
+        lab = self.scope.lab
+        if name in self._own:
+            return _entering(self._own[name])
+        if name in lab.names:
+            return _entering(lab.names[name])
+        if name in lab.resources:
+            return _ResourceView(name, self)
+        if name in lab.skipped:
+            return Skipped(f"`{name}` is skipped: its `when` is false", name=name)
+        members = self.scope.groups.get(name)
+        if members is not None:
+            numbered = all(key.isdecimal() for key in members)
+            return _Members(members, self) if numbered else _KeyedMembers(members, self)
+        raise KeyError(name)
+
+    def _masked(self, problem: Problem) -> Problem:
+        what, remedy = problem.what, problem.remedy
+        for secret in self.scope.lab.secrets:
+            if len(secret) >= 4:
+                what, remedy = what.replace(secret, "(secret)"), remedy.replace(secret, "(secret)")
+        return Problem(problem.where, what, remedy)
+
+
+def _whole_text(value: Any) -> Any:
+    """`value`, about to become text."""
+    if isinstance(value, Later):
+        raise NotKnown
+    return defined(value)
+
+
+def _problem(wrong: Wrong, where: Where | None) -> Problem:
+    return Problem(where, wrong.what, wrong.remedy)
+
+
+def _entering(value: Any, refs: frozenset[Ref] = frozenset()) -> Any:
+    """`value` as expressions see it: what is unknown in it becomes Later."""
+    if not holds_unknown(value):
+        return value
+    if isinstance(value, Unknown):
+        return Later(value.refs or refs)
+    if isinstance(value, Mapping):
+        return {key: _entering(item, refs) for key, item in value.items()}
+    return [_entering(item, refs) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _leaving(value: Any) -> Any:
+    """The result of an expression as plain data; what is Later in it becomes Unknown."""
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case str():
+            return str(value)
+        case Later():
+            return Unknown(value.refs, _ref_text(value.refs))
+        case View():
+            raise value.whole()
+        case _Members() | _KeyedMembers():
+            raise _whole_loop()
+        case Mapping():
+            return {str(key): _leaving(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset() | range() | GeneratorType() | map() | filter():
+            return [_leaving(item) for item in value]
+    defined(value)
+    raise Wrong("this gives something that is no value", "write an expression that gives text, a number or a list")
+
+
+def _ref_text(refs: frozenset[Ref]) -> str | None:
+    return f"{{{{ {next(iter(refs))} }}}}" if len(refs) == 1 else None
+
+
+def check_names(
+    template: Template, names: Collection[str], check: Callable[[Use], None] | None = None
+) -> Iterator[Problem]:
+    """Every name in `template` that is not one of `names`, and whatever `check` raises Wrong about."""
+    try:
+        taken = compiled(template.text)
+    except Wrong as wrong:
+        yield _problem(wrong, template.where)
+        return
+    for use in taken.uses:
+        if use.name in GLOBALS:
+            continue
+        try:
+            if use.name not in names:
+                raise Wrong(f"there is no `{use.name}`", did_you_mean(use.name, names, "there are"))
+            if check is not None:
+                check(use)
+        except Wrong as wrong:
+            yield _problem(wrong, template.where)
