@@ -41,7 +41,11 @@ class Place:
         for name in DATA:
             shutil.copytree(ROOT / name, folder / name)
         self.env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LABCTL_", "SSH_"))},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("AWS_", "LABCTL_", "SSH_"))
+            },
             "HOME": str(self.home),
             "LABCTL_SANDBOX_DIR": str(folder / "sandbox"),
             "NO_COLOR": "1",
@@ -90,6 +94,16 @@ class Place:
     def sandbox(self) -> dict[str, Any]:
         return dict(self.json("sandbox", "status"))
 
+    def sandbox_endpoint(self) -> str:
+        """Where the sandbox's AWS listens; started if need be."""
+        self.run("sandbox", "start")
+        self.forget_sandbox()
+        return str(self.sandbox["aws_endpoint"])
+
+    def forget_sandbox(self) -> None:
+        """Ask anew where it listens: it was started again."""
+        self.__dict__.pop("sandbox", None)
+
     def aws(self, service: str = "ec2") -> Any:
         """boto3 pointed at the sandbox, as anybody could."""
         import boto3
@@ -106,7 +120,9 @@ class Place:
         """What the API says carries the lab's tag: address to id."""
         tags = self.aws().describe_tags(Filters=[{"Name": "tag:labctl:lab", "Values": [lab]}])["Tags"]
         ids = [tag["ResourceId"] for tag in tags]
-        every = self.aws().describe_tags(Filters=[{"Name": "resource-id", "Values": ids}])["Tags"] if ids else []
+        every = (
+            self.aws().describe_tags(Filters=[{"Name": "resource-id", "Values": ids}])["Tags"] if ids else []
+        )
         return {tag["Value"]: tag["ResourceId"] for tag in every if tag["Key"] == "labctl:address"}
 
     def curl(self, url: str, *args: str) -> subprocess.CompletedProcess[str]:

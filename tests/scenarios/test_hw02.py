@@ -31,7 +31,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 def hosts_rule(place: Place, port: int) -> list[dict[str, object]]:
-    group = place.aws().describe_security_groups(GroupIds=[place.tagged(LAB)["public_sg"]])["SecurityGroups"][0]
+    group = place.aws().describe_security_groups(GroupIds=[place.tagged(LAB)["public_sg"]])["SecurityGroups"][
+        0
+    ]
     return [rule for rule in group["IpPermissions"] if rule.get("FromPort") == port]
 
 
@@ -63,7 +65,9 @@ def test_the_api_shows_exactly_the_lab(place: Place) -> None:
     [vpc] = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
     assert {tag["Key"] for tag in vpc.get("Tags", [])} == set(), "the adopted VPC stays as it was"
 
-    groups = ec2.describe_security_groups(Filters=[{"Name": "tag:labctl:lab", "Values": [LAB]}])["SecurityGroups"]
+    groups = ec2.describe_security_groups(Filters=[{"Name": "tag:labctl:lab", "Values": [LAB]}])[
+        "SecurityGroups"
+    ]
     assert {group["GroupName"]: group["VpcId"] for group in groups} == {
         "PublicSG": vpc["VpcId"],
         "PrivateSG": vpc["VpcId"],
@@ -73,7 +77,10 @@ def test_the_api_shows_exactly_the_lab(place: Place) -> None:
     rules = {
         (rule["IpProtocol"], rule.get("FromPort"), source)
         for rule in public["IpPermissions"]
-        for source in [*(r["CidrIp"] for r in rule["IpRanges"]), *(p["GroupId"] for p in rule["UserIdGroupPairs"])]
+        for source in [
+            *(r["CidrIp"] for r in rule["IpRanges"]),
+            *(p["GroupId"] for p in rule["UserIdGroupPairs"]),
+        ]
     }
     assert rules == {
         ("tcp", 22, "203.0.113.7/32"),
@@ -127,7 +134,10 @@ def test_the_token_is_masked_unless_asked_for(place: Place) -> None:
         if path.is_file():
             assert token.encode() not in path.read_bytes(), path
     name = place.json("output")["bastion_dns"]
-    assert place.curl(f"http://{name}:8800/tree?token={token}", "-o", "/dev/null", "-w", "%{http_code}").stdout == "200"
+    assert (
+        place.curl(f"http://{name}:8800/tree?token={token}", "-o", "/dev/null", "-w", "%{http_code}").stdout
+        == "200"
+    )
 
 
 def test_drift_is_told_in_words_and_mended(place: Place) -> None:
@@ -174,7 +184,9 @@ def test_the_page_is_rewritten_and_the_container_left_alone(place: Place) -> Non
     place.run("apply", "--yes")
     name = place.json("output")["bastion_dns"]
     assert "Brought to you by" in place.curl(f"http://{name}:8003/").stdout
-    assert place.run("ssh", "bastion", "docker inspect -f '{{.State.StartedAt}}' my-apache-app").out == started
+    assert (
+        place.run("ssh", "bastion", "docker inspect -f '{{.State.StartedAt}}' my-apache-app").out == started
+    )
 
 
 def test_a_published_port_replaces_the_container(place: Place) -> None:
@@ -202,7 +214,17 @@ def test_the_type_is_changed_by_stop_and_start(place: Place) -> None:
 def test_another_image_replaces_the_host_and_all_that_stands_on_it(place: Place) -> None:
     plan = place.plan("-e", "ubuntu=ubuntu-24.04")
     replaced = {address for address, change in plan.items() if change["action"] == "replace"}
-    on_bastion = {"forwarding", "docker", "hello", "my_ubuntu", "site_folder", "page", "web", "notebook_image", "notebook"}
+    on_bastion = {
+        "forwarding",
+        "docker",
+        "hello",
+        "my_ubuntu",
+        "site_folder",
+        "page",
+        "web",
+        "notebook_image",
+        "notebook",
+    }
     assert {"bastion", "private", "private_docker", "private_hello"} | on_bastion <= replaced
     assert plan["docker"]["cause"] == "lives on bastion, which is replaced"
     assert plan["private_routes"]["cause"] == "stands on bastion"
@@ -242,8 +264,8 @@ def test_the_same_by_hand(place: Place) -> None:
         said = fresh.run("plan", "playbooks/hw02.yml", "--as-commands").out
     finally:
         fresh.close()
-    for wanted in ("PUBLIC_SG_ID=$(aws ec2 create-security-group", "docker run", "httpd:2.4", "ssh -F", "$KEY"):
-        assert wanted in said or wanted == "$KEY", wanted
+    for wanted in ("PUBLIC_SG_ID=$(aws ec2 create-security-group", "docker run", "httpd:2.4", "ssh -F"):
+        assert wanted in said, wanted
 
 
 def test_show_and_history_read_the_ledger(place: Place) -> None:
@@ -261,7 +283,9 @@ def test_only_the_private_instance_can_be_deleted(place: Place) -> None:
     place.run("destroy", "--only", "private", "--yes")
     states = {
         i["InstanceId"]: i["State"]["Name"]
-        for reservation in place.aws().describe_instances(InstanceIds=[ids["bastion"], ids["private"]])["Reservations"]
+        for reservation in place.aws().describe_instances(InstanceIds=[ids["bastion"], ids["private"]])[
+            "Reservations"
+        ]
         for i in reservation["Instances"]
     }
     assert states == {ids["bastion"]: "running", ids["private"]: "terminated"}
@@ -283,7 +307,9 @@ def test_destroy_leaves_nothing_but_what_was_there(place: Place) -> None:
     assert live == []
     assert ec2.describe_key_pairs()["KeyPairs"] == []
     assert {group["GroupName"] for group in ec2.describe_security_groups()["SecurityGroups"]} == {"default"}
-    assert {subnet["CidrBlock"] for subnet in ec2.describe_subnets()["Subnets"]}.isdisjoint({"172.31.200.0/24"})
+    assert {subnet["CidrBlock"] for subnet in ec2.describe_subnets()["Subnets"]}.isdisjoint(
+        {"172.31.200.0/24"}
+    )
     assert len(ec2.describe_route_tables()["RouteTables"]) == 1
     assert [vpc["IsDefault"] for vpc in ec2.describe_vpcs()["Vpcs"]] == [True]
     assert ec2.describe_volumes()["Volumes"] == []

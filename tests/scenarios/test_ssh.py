@@ -1,0 +1,152 @@
+"""OpenSSH's own ssh with the ssh_config that labctl writes: the bastion in between, and the forwarded agent."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.place import Place
+
+pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="OpenSSH's client is not installed")
+
+LAB = """\
+name: jump
+vars: {forward: true}
+resources:
+  - name: vpc
+    ec2_vpc_net: {default: true}
+  - name: inside
+    ec2_vpc_subnet: {vpc_id: "{{ vpc.id }}", cidr: 172.31.200.0/24}
+  - name: front
+    ec2_security_group:
+      group_name: front
+      description: from outside
+      vpc_id: "{{ vpc.id }}"
+      rules: [{proto: tcp, ports: 22, cidr_ip: "{{ my_ip }}"}]
+  - name: back
+    ec2_security_group:
+      group_name: back
+      description: from the bastion
+      vpc_id: "{{ vpc.id }}"
+      rules: [{proto: tcp, ports: 22, group_id: "{{ front.id }}"}]
+  - name: key
+    ec2_key: {key_name: jump, private_key_file: ~/.ssh/jump.pem}
+  - name: bastion
+    ec2_instance:
+      image: ubuntu-22.04
+      instance_type: t3.micro
+      key_name: "{{ key.key_name }}"
+      security_groups: ["{{ front.id }}"]
+      assign_public_ip: true
+    ssh: {user: ubuntu, key: "{{ key.private_key_file }}"}
+  - name: private
+    ec2_instance:
+      image: ubuntu-22.04
+      instance_type: t3.micro
+      key_name: "{{ key.key_name }}"
+      security_groups: ["{{ back.id }}"]
+      vpc_subnet_id: "{{ inside.id }}"
+    ssh: {user: ubuntu, key: "{{ key.private_key_file }}", via: bastion, forward_agent: FORWARD}
+  - name: note
+    host: private
+    copy: {content: "hello", dest: /etc/labctl-note}
+outputs: {private_ip: "{{ private.private_ip }}"}
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    place = Place(tmp_path_factory.mktemp("ssh") / "work")
+    try:
+        (place.folder / "jump.yml").write_text(LAB.replace("FORWARD", "true"))
+        place.run("apply", "jump.yml", "--yes")
+        yield place
+    finally:
+        place.close()
+
+
+def config(place: Place) -> Path:
+    [path] = (place.folder / ".labctl").rglob("ssh_config")
+    return path
+
+
+def ssh(place: Place, *args: str, agent: str | None = None) -> subprocess.CompletedProcess[str]:
+    env = dict(place.env)
+    if agent:
+        env["SSH_AUTH_SOCK"] = agent
+    command = ["ssh", "-F", str(config(place)), "-o", "BatchMode=yes", "-o", "ConnectTimeout=6", *args]
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=60)
+
+
+@pytest.fixture
+def agent(place: Place) -> Iterator[str]:
+    """The user's own ssh-agent, holding the lab's key."""
+    said = subprocess.run(["ssh-agent", "-s"], capture_output=True, text=True, check=True).stdout
+    found = dict(
+        part.split("=", 1) for line in said.splitlines() for part in [line.split(";")[0]] if "=" in part
+    )
+    env = {**place.env, "SSH_AUTH_SOCK": found["SSH_AUTH_SOCK"]}
+    subprocess.run(["ssh-add", "-q", str(place.home / ".ssh/jump.pem")], env=env, check=True)
+    try:
+        yield found["SSH_AUTH_SOCK"]
+    finally:
+        subprocess.run(["kill", found["SSH_AGENT_PID"]], check=True)
+
+
+def test_plain_ssh_reaches_private_through_the_bastion(place: Place) -> None:
+    done = ssh(place, "private", "cat /etc/labctl-note; hostname -I")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["hello", place.json("output")["private_ip"]]
+
+
+def test_direct_to_private_there_is_no_way(place: Place) -> None:
+    address = place.json("output")["private_ip"]
+    done = ssh(place, "-o", "ProxyJump=none", "-o", f"HostName={address}", "private", "true")
+    assert done.returncode == 255
+    import sys
+
+    proxy = f"{sys.executable} -m engine.hosts.socks {place.sandbox['socks_proxy']} {address} 22"
+    done = ssh(place, "-o", "ProxyJump=none", "-o", f"ProxyCommand={proxy}", "private", "true")
+    assert done.returncode == 255
+
+
+def test_exit_status_and_output_come_through(place: Place) -> None:
+    done = ssh(place, "private", "printf 'a\\nb'; echo oops >&2; exit 7")
+    assert (done.returncode, done.stdout) == (7, "a\nb")
+    assert "oops" in done.stderr
+    said = place.run("ssh", "private", "printf 'a\\nb'; echo oops >&2; exit 7", code=7)
+    assert said.out == "a\nb"
+
+
+def test_the_agent_is_forwarded_when_asked_for(place: Place, agent: str) -> None:
+    done = ssh(place, "private", "ssh-add -l", agent=agent)
+    assert done.returncode == 0, done.stderr
+    assert "SHA256:" in done.stdout
+    said = place.run("ssh", "private", "ssh-add -l", env={"SSH_AUTH_SOCK": agent})
+    assert "SHA256:" in said.out
+
+
+def test_without_an_agent_labctl_forwards_one_of_its_own(place: Place) -> None:
+    said = place.run("ssh", "private", "ssh-add -l")
+    assert "SHA256:" in said.out
+
+
+def test_the_agent_stays_at_home_otherwise(place: Place, agent: str) -> None:
+    playbook = place.folder / "jump.yml"
+    playbook.write_text(LAB.replace("FORWARD", "false"))
+    try:
+        place.run("apply", "jump.yml", "--yes")
+        assert ssh(place, "private", "ssh-add -l", agent=agent).returncode == 2
+        said = place.run("ssh", "private", "ssh-add -l", env={"SSH_AUTH_SOCK": agent}, code=2)
+        assert "SHA256:" not in said.all
+    finally:
+        playbook.write_text(LAB.replace("FORWARD", "true"))
+        place.run("apply", "jump.yml", "--yes")
+
+
+def test_nothing_of_it_touches_the_users_own_known_hosts(place: Place) -> None:
+    assert {path.name for path in (place.home / ".ssh").iterdir()} == {"jump.pem"}
