@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -181,14 +182,15 @@ class Hosts:
         from engine.hosts.keys import identities
 
         spec = place.spec
-        try:
-            keys = identities(spec.key)
-        except HostUnreachable as error:
-            raise HostUnreachable(f"{spec.name} cannot be reached: {error.message}", error.remedy) from error
         jump = (lambda: self._bridge(spec, say, timeout, wait=wait)) if spec.via else None
-        return connect(
-            spec, Way(self._known, self._proxy, jump), keys, say=self._told(spec, say), timeout=timeout
-        )
+        way = Way(self._known, self._proxy, jump)
+        with ExitStack() as stack:
+            try:
+                keys = stack.enter_context(identities(spec.key))
+            except HostUnreachable as error:
+                words = f"{spec.name} cannot be reached: {error.message}"
+                raise HostUnreachable(words, error.remedy) from error
+            return connect(spec, way, keys, say=self._told(spec, say), timeout=timeout)
 
     def _bridge(self, spec: HostSpec, say: Callable[[str], None], timeout: float, *, wait: bool) -> Transport:
         via = spec.via or ""

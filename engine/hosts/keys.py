@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,34 +27,48 @@ class Identity:
     name: str
 
 
-def identities(key: str | None) -> list[Identity]:
+@contextmanager
+def identities(key: str | None) -> Iterator[list[Identity]]:
     """The keys to try, in order, for `key` (a path) or for the user's own where it is None.
 
-    Raises HostUnreachable, with words, where the file cannot be used or there is no key at all.
+    Those of an SSH agent sign only within the context. Raises HostUnreachable, with words, where the file
+    cannot be used or there is no key at all.
     """
     if key is not None:
-        return _from_file(Path(key).expanduser())
-    found = [Identity(agent_key, "a key of your SSH agent") for agent_key in agent_keys()]
-    for name in _USUAL:
-        path = Path("~/.ssh").expanduser() / name
-        if path.is_file() and not _has_passphrase(path):
-            found += _from_file(path)
-    if not found:
-        raise HostUnreachable(
-            "there is no SSH key to log in with: none is named, no agent runs, ~/.ssh has none",
-            "name the private key in the playbook: ssh: {user: …, key: ~/.ssh/…}",
-        )
-    return found
+        path = Path(key).expanduser()
+        _check_file(path)
+        if not _has_passphrase(path):
+            yield [Identity(load_key(path), str(path))]
+            return
+        with _agent_keys() as held:
+            yield [
+                Identity(held_key, f"{path} (held by your SSH agent)") for held_key in _of_file(path, held)
+            ]
+        return
+    with _agent_keys() as held:
+        found = [Identity(held_key, "a key of your SSH agent") for held_key in held] + _usual()
+        if not found:
+            raise HostUnreachable(
+                "there is no SSH key to log in with: none is named, no agent runs, ~/.ssh has none",
+                "name the private key in the playbook: ssh: {user: …, key: ~/.ssh/…}",
+            )
+        yield found
 
 
-def agent_keys() -> list[PKey]:
+@contextmanager
+def _agent_keys() -> Iterator[list[PKey]]:
     """The keys that the user's SSH agent offers; none where no agent runs."""
     import paramiko
 
     try:
-        return list(paramiko.Agent().get_keys())
+        agent = paramiko.Agent()
     except (paramiko.SSHException, OSError):
-        return []
+        yield []
+        return
+    try:
+        yield list(agent.get_keys())
+    finally:
+        agent.close()
 
 
 def load_key(path: Path) -> PKey:
@@ -75,15 +91,13 @@ def load_key(path: Path) -> PKey:
         ) from error
 
 
-def _from_file(path: Path) -> list[Identity]:
-    if path.is_file() and os.access(path, os.R_OK) and _has_passphrase(path):
-        _check_file(path)
-        return [Identity(key, f"{path} (held by your SSH agent)") for key in _in_agent(path)]
-    return [Identity(load_key(path), str(path))]
+def _usual() -> list[Identity]:
+    paths = [Path("~/.ssh").expanduser() / name for name in _USUAL]
+    readable = [path for path in paths if path.is_file() and os.access(path, os.R_OK)]
+    return [Identity(load_key(path), str(path)) for path in readable if not _has_passphrase(path)]
 
 
-def _in_agent(path: Path) -> list[PKey]:
-    held = agent_keys()
+def _of_file(path: Path, held: list[PKey]) -> list[PKey]:
     public = path.with_name(path.name + ".pub")
     if public.is_file():
         words = public.read_text("utf-8", "replace").split()

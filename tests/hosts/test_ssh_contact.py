@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import LabHosts, Sshd, free_port, keygen, login
+from hosts.servers import LabHosts, Sshd, free_port, keygen, login
 
 from engine.errors import HostUnreachable
 from engine.hosts import Hosts
@@ -308,7 +308,7 @@ def test_a_bastion_that_is_not_there(lab: LabHosts, start_sshd: Start) -> None:
     private = start_sshd()
     lab.know(private, machine=replace(private.machine(), port=free_port()), port=free_port())
     lab.know(private, "private", via="bastion")
-    with pytest.raises(HostUnreachable, match="^private is behind bastion: bastion cannot be reached: port"):
+    with pytest.raises(HostUnreachable, match=r"^private is behind bastion: bastion cannot be reached: port"):
         lab.hosts.glance("private")
 
 
@@ -347,7 +347,7 @@ def test_gives_up_when_time_is_up(lab: LabHosts, start_sshd: Start) -> None:
 def test_a_glance_waits_for_nothing(lab: LabHosts, start_sshd: Start) -> None:
     sshd = start_sshd()
     lab.know(sshd, machine=replace(sshd.machine(), not_ready=lambda: "stopped"))
-    with pytest.raises(HostUnreachable, match="^bastion cannot be reached: stopped\n  failed  instance"):
+    with pytest.raises(HostUnreachable, match=r"^bastion cannot be reached: stopped\n  failed  instance"):
         lab.hosts.glance("bastion")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import LabHosts, Sshd
+from hosts.servers import LabHosts, Sshd, login
 
 from engine.errors import HostUnreachable, StepFailed
 from engine.hosts import Host, Hosts, RunLog, wire
@@ -90,7 +90,7 @@ def test_a_big_file_is_streamed_along_with_input(host: Host, lab: LabHosts, tmp_
 
 
 def test_a_missing_file_is_told_before_anything_runs(host: Host, lab: LabHosts, tmp_path: Path) -> None:
-    with pytest.raises(StepFailed, match="cannot read .*nothing: No such file"):
+    with pytest.raises(StepFailed, match=r"cannot read .*nothing: No such file"):
         host.run("echo", files=[Upload(tmp_path / "nothing")], user=lab.user)
     assert host.run("echo still here", user=lab.user).status == 0
 
@@ -103,7 +103,7 @@ def test_much_output_on_both_streams(host: Host, lab: LabHosts) -> None:
 def test_time_is_up_and_what_ran_is_ended_there(host: Host, lab: LabHosts, tmp_path: Path) -> None:
     mark = tmp_path / "pid"
     began = time.monotonic()
-    with pytest.raises(StepFailed, match="bastion: not done after 0.5 s, ended there"):
+    with pytest.raises(StepFailed, match=r"bastion: not done after 0\.5 s, ended there"):
         host.run(f"sh -c 'echo $$ >{mark}; exec sleep 60'; echo no", timeout=0.5, user=lab.user)
     assert time.monotonic() - began < 5
     assert not Path(f"/proc/{mark.read_text().strip()}").exists()
@@ -167,9 +167,7 @@ def test_scripts_of_many_threads_run_in_turn(host: Host, lab: LabHosts, tmp_path
 
 
 def test_login_user_and_another_user(host: Host, lab: LabHosts) -> None:
-    import conftest
-
-    assert host.run("id -un", user=None).stdout.decode().strip() == conftest.login()
+    assert host.run("id -un", user=None).stdout.decode().strip() == login()
     if os.geteuid() == 0:
         assert host.run("id -un", user="nobody").stdout == b"nobody\n"
 
