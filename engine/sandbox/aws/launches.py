@@ -154,6 +154,7 @@ def _launched(backend: Any, params: dict[str, Any], reservation: Any) -> None:
     keep = {int(nic.get("DeviceIndex", 0)): nic.get("DeleteOnTermination") for nic in params.get("NetworkInterfaces") or ()}
     for instance in reservation.instances:
         instance.client_token = params.get("ClientToken", "")
+        instance.launch_key = _public_key(backend, params.get("KeyName"))
         instance.disable_api_termination = bool(params.get("DisableApiTermination"))
         if not instance.security_groups:
             instance.security_groups = list(instance.nics[0]._group_set)
@@ -162,6 +163,16 @@ def _launched(backend: Any, params: dict[str, Any], reservation: Any) -> None:
                 nic.delete_on_termination = keep.get(index) is not False
                 nic.add_tags(_tags(params, "network-interface"))
         _spot(backend, params, instance)
+
+
+def _public_key(backend: Any, name: str | None) -> str:
+    """The public key that cloud-init puts into the login user's authorized keys; the pair may go later."""
+    pair = backend.key_pairs.get(name) if name else None
+    if pair is None:
+        return ""
+    material = pair.material_public
+    text = material.decode() if isinstance(material, bytes) else str(material)
+    return " ".join([*text.split()[:2], str(name)])
 
 
 def _spot(backend: Any, params: dict[str, Any], instance: Any) -> None:

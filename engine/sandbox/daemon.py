@@ -1,0 +1,95 @@
+"""The background process: AWS in threads, machines and network in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+import signal
+import sys
+from pathlib import Path
+
+from engine.sandbox import INFO, RUNNING, STATE
+from engine.sandbox.aws.cloud import Cloud
+from engine.sandbox.aws.lifecycle import TimedState
+from engine.sandbox.aws.server import Endpoint
+from engine.sandbox.control import Control
+from engine.sandbox.fleet import Fleet, MakeMachine, simulated
+from engine.sandbox.locks import held
+from engine.sandbox.settings import Settings
+from engine.sandbox.socks import Socks
+from engine.sandbox.wires import Wires
+
+_log = logging.getLogger(__name__)
+
+
+def main(folder: Path, settings: Settings, make: MakeMachine = simulated) -> None:
+    """Runs the sandbox of `folder` until it is told to stop; returns at once where one runs already."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("engine").setLevel(logging.INFO)
+    with held(folder / RUNNING, timeout=5) as mine:
+        if not mine:
+            sys.exit(f"another sandbox runs in {folder}")
+        asyncio.run(_run(folder, settings, make))
+
+
+async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    state = folder / STATE
+    state.mkdir(mode=0o700, exist_ok=True)
+    cloud = Cloud(state / "cloud", boot_seconds=settings.boot_seconds, ssh_seconds=settings.ssh_seconds)
+    fleet = Fleet(cloud, state / "machines", settings, make=make)
+    wires = Wires(cloud, fleet)
+    fleet.network = wires.network
+    cloud.console = fleet.console
+    cloud.watchers.append(lambda: loop.call_soon_threadsafe(fleet.sync))
+    socks = Socks(wires)
+    socks_port = await socks.start()
+
+    def settle(new: Settings) -> None:
+        TimedState.boot_seconds, TimedState.ssh_seconds = new.boot_seconds, new.ssh_seconds
+        loop.call_soon_threadsafe(fleet.settle, new)
+        info["settings"] = new.as_dict()
+        _write(folder / INFO, info)
+
+    secret, secret_id = secrets.token_urlsafe(24), secrets.token_hex(8)
+    control = Control(secret, secret_id, lambda: _end(loop, ended), settle)
+    endpoint = Endpoint(control, cloud.lock, cloud.changed)
+    info = {
+        "pid": os.getpid(),
+        "aws_endpoint": f"http://127.0.0.1:{endpoint.port}",
+        "socks_proxy": f"127.0.0.1:{socks_port}",
+        "settings": settings.as_dict(),
+        "secret": secret,
+        "secret_id": secret_id,
+    }
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _end(loop, ended))
+    fleet.sync()
+    endpoint.start()
+    _write(folder / INFO, info)
+    _log.info("listening: AWS %s, network %s%s", info["aws_endpoint"], info["socks_proxy"], _kept(cloud))
+    await ended.wait()
+    (folder / INFO).unlink(missing_ok=True)
+    await asyncio.to_thread(endpoint.stop)
+    await socks.stop()
+    await fleet.stop()
+    cloud.save()
+    _log.info("stopped")
+
+
+def _kept(cloud: Cloud) -> str:
+    return ", with the state it had" if cloud.restored else ", empty"
+
+
+def _end(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    loop.call_soon_threadsafe(ended.set)
+
+
+def _write(path: Path, info: dict[str, object]) -> None:
+    fresh = path.with_suffix(".new")
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(info, file)
+    os.replace(fresh, path)

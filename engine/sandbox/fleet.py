@@ -1,0 +1,257 @@
+"""The machines behind the instances: each follows what the cloud says of its instance.
+
+Everything here runs in the event loop; the cloud's objects are looked at under its lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import shutil
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from engine.sandbox.aws.addresses import private_name
+from engine.sandbox.aws.catalogue import system_of
+from engine.sandbox.hostkeys import HostKeys
+from engine.sandbox.settings import Settings
+from engine.sandbox.ssh import SshServer
+from engine.sandbox.wires import keep, pair
+
+if TYPE_CHECKING:
+    from engine.sandbox.aws.cloud import Cloud
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+SSH_PORT = 22
+_log = logging.getLogger(__name__)
+
+
+class Machine(Protocol):
+    """What the fleet asks of a machine; engine.sandbox.machines has the one that is used."""
+
+    hostname: str
+
+    @property
+    def forwards(self) -> bool:
+        """Whether it passes on and masquerades what others send through it."""
+
+    async def boot(self) -> None:
+        """Starts it."""
+
+    async def resume(self) -> None:
+        """Goes on after the sandbox itself was down."""
+
+    async def shutdown(self) -> None:
+        """Stops it; what is on it stays."""
+
+    def listening(self) -> Mapping[int, Handler]:
+        """The ports that answer."""
+
+    def save(self) -> None:
+        """Keeps it on disk."""
+
+
+MakeMachine = Callable[..., Machine]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the cloud says of one instance now."""
+
+    aim: str
+    since: float
+    reboots: int
+
+    @property
+    def boot(self) -> str:
+        """Names the boot: another start or reboot has another name."""
+        return f"{self.since}/{self.reboots}"
+
+
+def simulated(**fields: Any) -> Machine:
+    """A machine in this process; imported when the first one is needed."""
+    from engine.sandbox.machines.machine import SimulatedMachine
+
+    machine: Machine = SimulatedMachine(**fields)
+    return machine
+
+
+class Guest:
+    """One instance's machine with its SSH server."""
+
+    def __init__(self, machine: Machine, keys: HostKeys, user: str, folder: Path) -> None:
+        self.machine = machine
+        self.keys = keys
+        self.folder = folder
+        self.ssh = SshServer(machine, keys, user)
+        self.changed = asyncio.Event()
+        self.up = False
+        self.ssh_at = 0.0
+
+    def booted(self) -> str:
+        """The name of the last boot that was done."""
+        path = self.folder / "boot.json"
+        return str(json.loads(path.read_text())["boot"]) if path.exists() else ""
+
+    def note(self, boot: str) -> None:
+        """Keeps the name of the boot that is done."""
+        (self.folder / "boot.json").write_text(json.dumps({"boot": boot}))
+
+
+class Fleet:
+    """All machines, kept in step with the instances by `sync`."""
+
+    def __init__(
+        self, cloud: Cloud, folder: Path, settings: Settings, *, make: MakeMachine = simulated
+    ) -> None:
+        self._cloud = cloud
+        self._folder = folder
+        self._settings = settings
+        self._make = make
+        self._guests: dict[str, Guest] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.network: Callable[[str], Any] = lambda instance: None
+        """The network as the machine of an instance sees it."""
+
+    def settle(self, settings: Settings) -> None:
+        """Takes on new settings, for machines made and started from now on."""
+        self._settings = settings
+
+    def sync(self) -> None:
+        """Looks what has changed: a machine for each new instance, word to those that changed."""
+        with self._cloud.lock:
+            for instance in self._cloud.instances():
+                identity = instance.id
+                if identity in self._guests:
+                    self._guests[identity].changed.set()
+                elif identity not in self._tasks and instance._state.aim != "terminated":
+                    self._tasks[identity] = keep(self._live(instance))
+                elif instance._state.aim == "terminated":
+                    shutil.rmtree(self._folder / identity, ignore_errors=True)
+
+    async def stop(self) -> None:
+        """Keeps every machine and cuts its connections."""
+        for task in list(self._tasks.values()):
+            task.cancel()
+        for guest in self._guests.values():
+            guest.ssh.cut()
+            guest.machine.save()
+
+    def forwards(self, instance: str) -> bool:
+        """Whether the machine of `instance` is up and forwards others' packets."""
+        guest = self._guests.get(instance)
+        return guest is not None and guest.up and guest.machine.forwards
+
+    def console(self, instance: str) -> str:
+        """The console output of `instance`; empty until a moment after its boot."""
+        guest = self._guests.get(instance)
+        if guest is None or not guest.up or time.time() < guest.ssh_at:
+            return ""
+        name = guest.machine.hostname
+        return f"[    0.000000] Linux version\n{guest.keys.console(name)}\n{name} login: "
+
+    def open(self, instance: str, port: int) -> socket.socket | None:
+        """One end of a connection to `port` of a machine that the network has let through.
+
+        None where the machine is not up; raises ConnectionRefusedError where nothing listens.
+        """
+        guest = self._guests.get(instance)
+        if guest is None or not guest.up:
+            return None
+        if port == SSH_PORT:
+            if time.time() < guest.ssh_at:
+                raise ConnectionRefusedError
+            here, there = pair()
+            keep(guest.ssh.serve(there, self.network(instance)))
+            return here
+        handler = guest.machine.listening().get(port)
+        if handler is None:
+            raise ConnectionRefusedError
+        here, there = pair()
+        keep(_serve(handler, there))
+        return here
+
+    async def _live(self, instance: Any) -> None:
+        """Follows one instance from its launch to its end."""
+        identity = instance.id
+        guest = self._guest(instance)
+        self._guests[identity] = guest
+        try:
+            while (wanted := self._wanted(instance)).aim != "terminated":
+                await self._follow(guest, wanted)
+                await guest.changed.wait()
+                guest.changed.clear()
+            await self._down(guest)
+        finally:
+            self._guests.pop(identity, None)
+            self._tasks.pop(identity, None)
+        shutil.rmtree(guest.folder, ignore_errors=True)
+
+    def _wanted(self, instance: Any) -> Wanted:
+        with self._cloud.lock:
+            state = instance._state
+            return Wanted(state.aim, state.since, state.reboots)
+
+    async def _follow(self, guest: Guest, wanted: Wanted) -> None:
+        if wanted.aim != "running":
+            await self._down(guest)
+            return
+        if guest.up and guest.booted() == wanted.boot:
+            return
+        rebooted = wanted.reboots and guest.booted().startswith(f"{wanted.since}/")
+        await self._down(guest)
+        if guest.booted() == wanted.boot:
+            await guest.machine.resume()
+            guest.ssh_at = time.time()
+        else:
+            start = time.time() if rebooted else wanted.since + self._settings.boot_seconds
+            await asyncio.sleep(max(0.0, start - time.time()))
+            await guest.machine.boot()
+            guest.note(wanted.boot)
+            guest.ssh_at = max(time.time(), start + self._settings.ssh_seconds)
+        guest.up = True
+
+    async def _down(self, guest: Guest) -> None:
+        if guest.up:
+            guest.up = False
+            guest.ssh.cut()
+            await guest.machine.shutdown()
+
+    def _guest(self, instance: Any) -> Guest:
+        with self._cloud.lock:
+            backend = instance.ec2_backend
+            system = system_of(backend, instance.image_id)
+            key = getattr(instance, "launch_key", "")
+            private_ip = str(instance.private_ip)
+            user_data = instance.user_data.decode() if instance.user_data else ""
+        folder = self._folder / str(instance.id)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        user = system.user if system else "ec2-user"
+        hostname = private_name(private_ip, "").split(".")[0]
+        machine = self._make(
+            hostname=hostname,
+            os=system.os if system else "amazon-linux-2023",
+            user=user,
+            authorized_keys=[key] if key else [],
+            user_data=user_data,
+            private_ip=private_ip,
+            network=self.network(instance.id),
+            folder=folder / "machine",
+            images={image["name"]: image for image in self._settings.images},
+        )
+        return Guest(machine, HostKeys.at(folder), user, folder)
+
+
+async def _serve(handler: Handler, end: socket.socket) -> None:
+    reader, writer = await asyncio.open_connection(sock=end)
+    try:
+        await handler(reader, writer)
+    except (ConnectionError, asyncio.IncompleteReadError):
+        pass
+    finally:
+        writer.close()

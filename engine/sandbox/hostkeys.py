@@ -1,0 +1,41 @@
+"""The SSH host keys of machines, made at their first boot and kept."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncssh
+
+_KINDS = {"ssh_host_ecdsa_key": "ecdsa-sha2-nistp256", "ssh_host_ed25519_key": "ssh-ed25519"}
+
+
+@dataclass(frozen=True)
+class HostKeys:
+    """The private host keys of one machine."""
+
+    keys: tuple[asyncssh.SSHKey, ...]
+
+    @classmethod
+    def at(cls, folder: Path) -> HostKeys:
+        """The keys kept in `folder`, made where there are none."""
+        return cls(tuple(_key(folder / name, kind) for name, kind in _KINDS.items()))
+
+    def console(self, hostname: str) -> str:
+        """What cloud-init prints of them on the console, between the markers that tools look for."""
+        lines = [f"{_public(key)} root@{hostname}" for key in self.keys]
+        return "\n".join(["-----BEGIN SSH HOST KEY KEYS-----", *lines, "-----END SSH HOST KEY KEYS-----", ""])
+
+
+def _public(key: asyncssh.SSHKey) -> str:
+    return " ".join(key.export_public_key("openssh").decode().split()[:2])
+
+
+def _key(path: Path, kind: str) -> asyncssh.SSHKey:
+    if path.exists():
+        return asyncssh.read_private_key(path)
+    key = asyncssh.generate_private_key(kind)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(key.export_private_key("openssh"))
+    return key
