@@ -119,7 +119,7 @@ class There:
 
     def _follow_renames(self) -> None:
         """A thing on a host that a new name stands for is the old name's: it moves instead of going."""
-        lost = {
+        lost: dict[tuple[str, str | None, str | None], str] = {
             (entry.kind, entry.host, entry.id): address
             for address in self.orphans
             if (entry := self.primary[address].entry).host is not None and entry.id is not None

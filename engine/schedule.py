@@ -57,6 +57,7 @@ class _Steps:
     def graph(self) -> nx.DiGraph[Step]:
         graph: nx.DiGraph[Step] = nx.DiGraph()
         graph.add_nodes_from(self.steps)
+        order: str
         for before, after, order in self._edges():
             # A firm edge is never weakened by another reason for the same order.
             if before != after and (not graph.has_edge(before, after) or order == _FIRM):

@@ -1,0 +1,553 @@
+"""schedule + World + Ledger -> Report: acts, and decides nothing.
+
+The thread that calls `execute` owns the queue, the ledger and what is known of each resource; workers only call
+verbs. Before a create its intent is durable, after every verb its result is.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import queue
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final, cast
+
+import networkx as nx
+
+from engine import verbs
+from engine.change import Change, Entry, Outcome, Plan, Report, Step, StepEvent, StepResult
+from engine.contact import host_spec, login_of
+from engine.diff import WHOLE, digests, is_hashed, is_secret, usable_values
+from engine.errors import HostUnreachable, Invalid, LabctlError, StepFailed
+from engine.jobs import job_of
+from engine.lab import Declared, Lab
+from engine.ledger import Event, Ledger
+from engine.masking import Masker
+from engine.on_host import OnHost
+from engine.refs import UNKNOWN, holds_unknown
+from engine.resource import Resource, Values
+from engine.templating import construct, fill, scope_of
+from engine.verbs import Did, Settled, Task
+from engine.world import World
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+def execute(
+    schedule: nx.DiGraph[Step],
+    plan: Plan,
+    lab: Lab,
+    world: World,
+    ledger: Ledger,
+    kinds: Mapping[str, type[Resource]],
+    *,
+    parallel: int,
+    tell: Callable[[StepEvent], None],
+    stop: threading.Event,
+    run: str,
+    patience: float = 60.0,
+) -> Report:
+    """Carry out `schedule`, at most `parallel` steps at a time; `tell` hears of each as it starts, waits, ends.
+
+    Once `stop` is set what is in flight is finished and nothing new started. What fails takes only what needs it
+    with it. `patience` is how many seconds something done may take to show when read again. Raises the ledger's
+    LabctlError where it cannot be written (nothing new is started then, what was in flight has ended).
+    """
+    return _Run(schedule, plan, lab, world, ledger, kinds, parallel, tell, stop, run, patience).go()
+
+
+@dataclass
+class _Run:
+    schedule: nx.DiGraph[Step]
+    plan: Plan
+    lab: Lab
+    world: World
+    ledger: Ledger
+    kinds: Mapping[str, type[Resource]]
+    parallel: int
+    tell: Callable[[StepEvent], None]
+    stop: threading.Event
+    run: str
+    patience: float
+    known: dict[str, Values] = field(default_factory=dict)
+    """By address, what templates may use."""
+    entries: dict[str, Entry] = field(default_factory=dict)
+    """By address, what the ledger holds of it now."""
+    results: dict[Step, StepResult] = field(default_factory=dict)
+    inbox: queue.SimpleQueue[Callable[[], None]] = field(default_factory=queue.SimpleQueue)
+    """What workers have to say; carried out by the thread that owns everything."""
+    running: dict[Step, float] = field(default_factory=dict)
+    read: dict[str, Values] = field(default_factory=dict)
+    """By address, what was read of it last."""
+    told_of: set[str] = field(default_factory=set)
+    """Hosts that `world.hosts` was told of in this run."""
+    broken: LabctlError | None = None
+    """Why the ledger cannot be written."""
+
+    def __post_init__(self) -> None:
+        self.masker = Masker(self.lab.secrets)
+        self.scope = scope_of(self.lab, self.known)
+        self.order = {step: at for at, step in enumerate(self.schedule.nodes)}
+        self.waits_for = {step: self.schedule.in_degree(step) for step in self.schedule.nodes}
+        self.ready = [self.order[step] for step, count in self.waits_for.items() if count == 0]
+        heapq.heapify(self.ready)
+        self.steps = list(self.schedule.nodes)
+        self.busy: set[str] = set()
+        self.blocked: dict[str, list[int]] = {}
+
+    def go(self) -> Report:
+        """Everything, from what is known at the start to the outputs at the end."""
+        self._begin()
+        pool = ThreadPoolExecutor(self.parallel, thread_name_prefix=f"labctl {self.lab.name}")
+        self.pool = pool
+        try:
+            self._start_what_is_ready()
+            while self.running:
+                self.inbox.get()()
+                self._start_what_is_ready()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        if self.broken is not None:
+            raise self.broken
+        return self._end()
+
+    # -- beginning and end -----------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if self.steps:
+            counts = [f"{self.plan.count(action)} to {action}" for action in ("create", "update", "replace", "delete")]
+            self._note(None, "run", "started", ", ".join(counts))
+        for change in self.plan.changes:
+            there = change.there
+            if there is None or there.entry.surplus:
+                continue
+            self.entries[change.address] = there.entry
+            if there.values is not None:
+                self.read[change.address] = there.values
+            if change.action in ("keep", "update") and not change.forgets:
+                values = there.entry.outputs if there.values is None else there.values
+                self.known[change.address] = self._usable(change, change.wanted, values)
+            if change.action == "keep" and not change.adopts and not change.forgets:
+                self._remember_kept(change)
+
+    def _remember_kept(self, change: Change) -> None:
+        """What the playbook says of a thing that stays as it is: its needs, and the like."""
+        there = change.there
+        if there is None or change.wanted is None or change.declared is None:
+            return
+        entry = self._entry(change.declared, change.wanted, there.entry, there.values)
+        if entry != there.entry:
+            self._record(entry)
+
+    def _end(self) -> Report:
+        interrupted = len(self.results) < len(self.steps)
+        for step in self.steps:
+            if step not in self.results:
+                self._settle_result(StepResult(step, "interrupted"))
+        results = tuple(self.results[step] for step in self.steps)
+        failed = sum(result.outcome == "failed" for result in results)
+        if self.steps:
+            outcome = "interrupted" if interrupted else "failed" if failed else "done"
+            self._note(None, "end", outcome, f"{failed} failed" if failed else "")
+        if self.broken is not None:
+            raise self.broken
+        return Report(self.lab.name, results, interrupted, self._outputs())
+
+    def _outputs(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in self.lab.outputs.items():
+            try:
+                found[name] = fill(value, self.scope)
+            except Invalid:
+                found[name] = UNKNOWN
+        return found
+
+    # -- the queue -------------------------------------------------------------------------------------------
+
+    def _start_what_is_ready(self) -> None:
+        while self.ready and len(self.running) < self.parallel:
+            if self.stop.is_set() or self.broken is not None:
+                return
+            step = self.steps[heapq.heappop(self.ready)]
+            host = self._host_of(step)
+            if host is not None and host in self.busy:
+                heapq.heappush(self.blocked.setdefault(host, []), self.order[step])
+                continue
+            if host is not None:
+                self.busy.add(host)
+            self._start(step)
+
+    def _host_of(self, step: Step) -> str | None:
+        """The host that the step keeps busy: scripts on one host run in turn, so others need not wait for a slot."""
+        if step.verb in ("adopt", "forget"):
+            return None
+        if step.verb == "delete":
+            return step.change.there.entry.host if step.change.there else None
+        return step.change.declared.host if step.change.declared else None
+
+    def _start(self, step: Step) -> None:
+        self.running[step] = time.monotonic()
+        self._tell("started", step)
+        try:
+            _STARTS[step.verb](self, step)
+        except LabctlError as error:
+            self._fail(step, error)
+
+    def _work(self, step: Step, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """Have a worker do `work`, and then carry on here with what it gave."""
+        future = self.pool.submit(work)
+        future.add_done_callback(lambda done: self.inbox.put(partial(self._worked, step, done, then)))
+
+    def _worked(self, step: Step, future: Future[Any], then: Callable[[Any], None]) -> None:
+        error = future.exception()
+        try:
+            if error is None:
+                then(future.result())
+                return
+        except LabctlError as failure:
+            error = failure
+        if isinstance(error, LabctlError):
+            self._fail(step, error)
+        elif isinstance(error, Exception):
+            self._fail(step, self._unexpected(step, error))
+        elif error is not None:
+            raise error
+
+    def _unexpected(self, step: Step, error: Exception) -> StepFailed:
+        detail = "".join(traceback.format_exception(error))
+        _LOG.info("%s of %s: %s", step.verb, step.address, self.masker.text(detail))
+        said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return StepFailed(
+            f"labctl did not expect this of {step.change.kind}: {said}",
+            "this is a mistake in labctl; the run's log has the details. Running the same command again is safe",
+        )
+
+    def _fail(self, step: Step, error: LabctlError) -> None:
+        if isinstance(error, Invalid):
+            problem = error.problems[0]
+            message, remedy = "; ".join(problem.what for problem in error.problems), problem.remedy
+        else:
+            message, remedy = error.message, error.remedy
+        self._finish(step, "failed", error=self.masker.text(message), remedy=self.masker.text(remedy))
+
+    def _finish(self, step: Step, outcome: Outcome, *, error: str = "", remedy: str = "", note: str = "") -> None:
+        seconds = time.monotonic() - self.running.pop(step)
+        host = self._host_of(step)
+        if host is not None:
+            self.busy.discard(host)
+            for at in self.blocked.pop(host, []):
+                heapq.heappush(self.ready, at)
+        detail = error or note or step.change.cause
+        self._note(step.address, step.verb, outcome, detail.partition("\n")[0])
+        self._settle_result(StepResult(step, outcome, seconds, error, remedy, note=note))
+        if outcome == "failed":
+            self._skip_what_follows(step)
+            return
+        for following in self.schedule.successors(step):
+            self.waits_for[following] -= 1
+            if self.waits_for[following] == 0 and following not in self.results:
+                heapq.heappush(self.ready, self.order[following])
+
+    def _settle_result(self, result: StepResult) -> None:
+        self.results[result.step] = result
+        self._tell("ended", result.step, result=result)
+
+    def _skip_what_follows(self, failed: Step) -> None:
+        waiting = [failed]
+        while waiting:
+            for step in self.schedule.successors(waiting.pop()):
+                if step not in self.results:
+                    self._settle_result(StepResult(step, "skipped", because_of=failed.address))
+                    waiting.append(step)
+
+    def _tell(self, sort: Any, step: Step, text: str = "", result: StepResult | None = None) -> None:
+        now = datetime.now(UTC)
+        self.tell(StepEvent(sort, step.address, step.verb, step.change.kind, now, text, result))
+
+    def _say(self, step: Step, text: str) -> None:
+        """Called by workers."""
+        masked = self.masker.text(text)
+        self.inbox.put(lambda: self._tell("waiting", step, masked) if step in self.running else None)
+
+    # -- creating --------------------------------------------------------------------------------------------
+
+    def _start_create(self, step: Step) -> None:
+        declared, resource = self._wish(step.change)
+        old = step.change.there.entry if step.change.there is not None else None
+        if step.change.action == "replace":
+            # The old one is gone by now, or goes later; either way this is a new generation.
+            old = None
+        task = self._task(step, resource, old or Entry(declared.address, declared.kind.kind, "", host=declared.host))
+        if verbs.must_settle(declared.kind, old):
+            self._work(step, partial(verbs.settle, task), partial(self._create_settled, step, task, old))
+        else:
+            self._create(step, task, old)
+
+    def _create_settled(self, step: Step, task: Task, old: Entry | None, settled: Settled) -> None:
+        """What is there already is taken on and brought to the wish; else it is made."""
+        if not settled.ids:
+            self._create(step, task, old)
+            return
+        declared, resource = self._declared(step.change), cast(Resource, task.resource)
+        adopted = settled.adopted and not self._was_ours(step.change, settled.ids[0])
+        entry = old if old is not None and old.id is None else Entry(declared.address, declared.kind.kind, None)
+        entry = replace(entry, id=settled.ids[0], token=entry.token or _token(), host=declared.host)
+        entry = replace(entry, adopted=adopted, needs=declared.needs)
+        if old is not None and old.token != entry.token:
+            self._forget(old)
+        self._record(entry)
+        self._record_surplus(entry, settled.ids[1:])
+        task = replace(task, entry=entry, there=settled.values)
+        then = partial(self._made, step, resource, entry)
+        if settled.values is not None and not task.changed():
+            then(Did(entry.id, settled.values))
+        else:
+            self._work(step, partial(verbs.alter, task, settled.ids[0]), then)
+
+    def _was_ours(self, change: Change, id: str) -> bool:
+        """Whether the thing found on a host is what labctl had made there before."""
+        there = change.there
+        if there is None or there.new or change.goes_with is not None:
+            return False
+        return there.entry.id == id and not there.entry.adopted
+
+    def _create(self, step: Step, task: Task, old: Entry | None) -> None:
+        declared, resource = self._declared(step.change), cast(Resource, task.resource)
+        wish = digests(resource, self.ledger.key)
+        again = old is not None and old.id is None and old.token and old.digests.get(WHOLE) == wish.get(WHOLE)
+        token = old.token if old is not None and again else _token()
+        on_host = isinstance(resource, OnHost)
+        entry = Entry(
+            declared.address,
+            declared.kind.kind,
+            resource.natural_id() if isinstance(resource, OnHost) else None,
+            token,
+            needs=declared.needs,
+            host=declared.host,
+            # One with an id is looked at by the next plan, which must not take wishes for deeds.
+            digests={} if on_host else wish,
+            set_fields=tuple(sorted(resource.model_fields_set)),
+            retain=declared.retain,
+            protect=declared.protect,
+            ssh=login_of(self.lab, declared.address, self.known),
+        )
+        if old is not None and not again:
+            self._forget(old)
+        if not self._written(partial(self.ledger.intend, self.lab.name, entry)):
+            raise StepFailed("not started: the ledger cannot be written")
+        job = replace(task.world.job, token=token)
+        task = replace(task, entry=entry, world=self.world.on(job))
+        self._work(step, partial(verbs.make, task), partial(self._made, step, resource, entry))
+
+    def _made(self, step: Step, resource: Resource, entry: Entry, did: Did) -> None:
+        """Remember what a create or update has done."""
+        if did.id is None:
+            self._forget(entry)
+            raise did.error or StepFailed("nothing was made")
+        change = step.change
+        if change.create_first and change.there is not None:
+            self._record(replace(change.there.entry, surplus=True))
+        made = self._entry(self._declared(change), resource, replace(entry, id=did.id), did.values)
+        if did.error is not None:
+            made = self._as_failed(entry, made)
+        self._record(made)
+        self._record_surplus(made, did.surplus)
+        self.known[step.address] = self._usable(change, resource, did.values or {})
+        self.read[step.address] = did.values or made.outputs
+        self.told_of.discard(step.address)
+        if did.error is not None:
+            raise did.error
+        self._finish(step, "done", note=self._surplus_note(did.surplus))
+
+    def _as_failed(self, before: Entry, made: Entry) -> Entry:
+        """What is remembered of a thing whose verb failed: its wishes count as not yet applied."""
+        digests_before = {} if before.id is None else before.digests
+        return replace(made, digests=digests_before, needs=made.needs | before.needs)
+
+    def _surplus_note(self, ids: Iterable[str]) -> str:
+        surplus = list(ids)
+        if not surplus:
+            return ""
+        return f"{len(surplus) + 1} found under this address; the next apply deletes {', '.join(surplus)}"
+
+    # -- updating, taking on ---------------------------------------------------------------------------------
+
+    def _start_update(self, step: Step) -> None:
+        _, resource = self._wish(step.change)
+        there = step.change.there
+        assert there is not None
+        task = replace(self._task(step, resource, there.entry), there=there.values)
+        if there.values is None and issubclass(task.kind, OnHost):
+            self._work(step, partial(verbs.look, task), partial(self._update_looked, step, task))
+        else:
+            self._update(step, task)
+
+    def _update_looked(self, step: Step, task: Task, values: Values | None) -> None:
+        self._update(step, replace(task, there=values))
+
+    def _update(self, step: Step, task: Task) -> None:
+        declared, resource, entry = self._declared(step.change), cast(Resource, task.resource), task.entry
+        if step.change.adopts:
+            entry = replace(entry, token=entry.token or _token())
+        # What it uses from now on must outlive it even if this is cut short.
+        under_way = replace(entry, needs=entry.needs | declared.needs)
+        if step.change.adopts or under_way != entry:
+            self._record(under_way)
+        then = partial(self._made, step, resource, entry)
+        if task.there is not None and not task.changed():
+            then(Did(entry.id, task.there))
+        else:
+            self._work(step, partial(verbs.alter, task, entry.id or ""), then)
+
+    def _start_adopt(self, step: Step) -> None:
+        change = step.change
+        there = change.there
+        if there is None or change.wanted is None:
+            raise StepFailed("there is nothing to take on")
+        entry = replace(there.entry, token=there.entry.token or _token())
+        self._record(self._entry(self._declared(change), change.wanted, entry, there.values))
+        self._finish(step, "done")
+
+    # -- deleting, forgetting --------------------------------------------------------------------------------
+
+    def _start_delete(self, step: Step) -> None:
+        there = step.change.there
+        assert there is not None
+        task = replace(self._task(step, None, there.entry), there=there.values)
+        self._work(step, partial(verbs.remove, task), partial(self._removed, step))
+
+    def _removed(self, step: Step, _: None) -> None:
+        self._start_forget(step)
+
+    def _start_forget(self, step: Step) -> None:
+        there = step.change.there
+        assert there is not None
+        self._forget(there.entry)
+        if self.kinds[there.entry.kind].is_host and not step.surplus:
+            self.world.hosts.forget(step.address)
+            self.told_of.discard(step.address)
+        if not step.surplus and self.entries.get(step.address) == there.entry:
+            del self.entries[step.address]
+        self._finish(step, "done")
+
+    # -- what steps are made of ------------------------------------------------------------------------------
+
+    def _declared(self, change: Change) -> Declared:
+        assert change.declared is not None
+        return change.declared
+
+    def _wish(self, change: Change) -> tuple[Declared, Resource]:
+        """The resource filled in with what is known now, which by its turn is everything."""
+        declared = self._declared(change)
+        resource = construct(declared, self.scope)
+        missing = [name for name in type(resource).model_fields if holds_unknown(getattr(resource, name))]
+        if missing:
+            raise StepFailed(f"{', '.join(missing)} hangs on something that is not known yet")
+        return declared, resource
+
+    def _task(self, step: Step, resource: Resource | None, entry: Entry) -> Task:
+        kind = self.kinds[entry.kind] if resource is None else type(resource)
+        host = entry.host if resource is None else self._declared(step.change).host
+        if host is not None:
+            self._know_host(host)
+        job = job_of(self.lab, step.address, token=entry.token, host=host)
+        job = replace(job, say=partial(self._say, step))
+        ignore = step.change.declared.ignore_changes if step.change.declared else frozenset()
+        world = self.world.on(job)
+        return Task(kind, world, self.ledger.key, entry, resource, ignore=ignore, patience=self.patience)
+
+    def _know_host(self, address: str) -> None:
+        """Tell `world.hosts` how to log in to the host, and to those on the way to it."""
+        while address and address not in self.told_of:
+            entry = self.entries.get(address)
+            if entry is None:
+                raise HostUnreachable(f"{address} is not there")
+            values = self.read.get(address, entry.outputs)
+            known = {other: e.outputs for other, e in self.entries.items()} | {address: values} | self.known
+            spec = host_spec(self.lab, address, values, entry, self.world, kinds=self.kinds, known=known)
+            self.world.hosts.know(spec)
+            self.told_of.add(address)
+            address = spec.via or ""
+
+    def _usable(self, change: Change, resource: Resource | None, values: Values) -> Values:
+        if resource is None:
+            return dict(values)
+        ignore = change.declared.ignore_changes if change.declared else frozenset()
+        usable = usable_values(resource, values, ignore=ignore)
+        return {name: value for name, value in usable.items() if not holds_unknown(value)}
+
+    # -- the ledger ------------------------------------------------------------------------------------------
+
+    def _entry(self, declared: Declared, resource: Resource, before: Entry, values: Values | None) -> Entry:
+        """What is remembered of `resource` now that it reads `values`."""
+        wish = digests(resource, self.ledger.key)
+        kept = {name: digest for name, digest in before.digests.items() if name in declared.ignore_changes}
+        fresh = {name: digest for name, digest in wish.items() if name not in declared.ignore_changes}
+        return replace(
+            before,
+            host=declared.host,
+            needs=declared.needs,
+            retain=declared.retain,
+            protect=declared.protect,
+            surplus=False,
+            set_fields=tuple(sorted(resource.model_fields_set)),
+            digests={**kept, **fresh},
+            outputs=before.outputs if values is None else self._showable(declared, type(resource), values),
+            ssh=login_of(self.lab, declared.address, {**self.known, declared.address: values or {}}) or before.ssh,
+        )
+
+    def _showable(self, declared: Declared, kind: type[Resource], values: Values) -> Values:
+        """`values` without anything secret: what a mask would change is left out."""
+        return {
+            name: value
+            for name, value in values.items()
+            if not is_secret(kind, name)
+            and not (declared.no_log and name in kind.outputs)
+            and not (is_hashed(kind, name) and value is None)
+            and self.masker.value(value) == value
+        }
+
+    def _record(self, entry: Entry) -> None:
+        self.entries[entry.address] = entry if not entry.surplus else self.entries.get(entry.address, entry)
+        self._written(partial(self.ledger.record, self.lab.name, entry))
+
+    def _record_surplus(self, entry: Entry, ids: Iterable[str]) -> None:
+        for id in ids:
+            self._record(replace(entry, id=id, token=_token(), surplus=True, adopted=False))
+
+    def _forget(self, entry: Entry) -> None:
+        self._written(partial(self.ledger.forget, self.lab.name, entry))
+
+    def _note(self, address: str | None, verb: str, outcome: str, detail: str = "") -> None:
+        event = Event(datetime.now(UTC), self.run, address, verb, outcome, self.masker.text(detail))
+        self._written(partial(self.ledger.note, self.lab.name, event))
+
+    def _written(self, write: Callable[[], None]) -> bool:
+        """Whether the ledger took it; where it did not, nothing new is started and the run ends with its words."""
+        try:
+            write()
+        except LabctlError as error:
+            self.broken = self.broken or error
+            return False
+        return True
+
+
+def _token() -> str:
+    return f"labctl-{uuid.uuid4().hex}"
+
+
+_STARTS: Final[Mapping[str, Callable[[_Run, Step], None]]] = {
+    "create": _Run._start_create,
+    "update": _Run._start_update,
+    "delete": _Run._start_delete,
+    "adopt": _Run._start_adopt,
+    "forget": _Run._start_forget,
+}
