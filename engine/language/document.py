@@ -174,9 +174,9 @@ def _composed(text: str) -> Any:
 
 @functools.cache
 def _fast_loader() -> Any:
-    from yaml.cyaml import CParser
+    from yaml.cyaml import CParser  # type: ignore[attr-defined]
 
-    class FastLoader(CParser, _Resolver):  # type: ignore[misc]
+    class FastLoader(CParser, _Resolver):
         def __init__(self, text: str) -> None:
             CParser.__init__(self, text)
             _Resolver.__init__(self)

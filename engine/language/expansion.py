@@ -17,7 +17,7 @@ from engine.language.jinja import compiled
 from engine.language.playbook import SSH_KEYS, Playbook, Written
 from engine.language.problems import Problems
 from engine.language.static import when_template
-from engine.language.words import did_you_mean, sort_of
+from engine.language.words import sort_of
 from engine.on_host import OnHost
 from engine.refs import Template, holds_unknown
 from engine.templating import MEMBER, Filling, Scope
@@ -43,6 +43,8 @@ class Expansion:
     declared: dict[str, Declared] = field(default_factory=dict)
     depends: dict[str, list[Depends]] = field(default_factory=dict)
     """By address, what its `depends_on` names."""
+    places: dict[str, Mapping[str, Where]] = field(default_factory=dict)
+    """By address, where `host` and `via` are written."""
     skipped: set[str] = field(default_factory=set)
     empty: set[str] = field(default_factory=set)
     """Looped names without a single member."""
@@ -187,6 +189,7 @@ class Expander:
         self._check_place(declared, entry)
         if len(self._problems) == before:
             self._result.depends[address] = depends
+            self._result.places[address] = _keyword_places(entry)
             yield declared
 
     def _positions(self, entry: Written) -> Mapping[tuple[str | int, ...], Where]:
@@ -268,7 +271,7 @@ class Expander:
     def _check_place(self, declared: Declared, entry: Written) -> None:
         kind = declared.kind
         if issubclass(kind, OnHost) and "host" not in entry.keywords:
-            remedy = f"write `host: NAME` in the entry, or around a `block`"
+            remedy = "write `host: NAME` in the entry, or around a `block`"
             self._problems.add(entry.where, f"`{kind.kind}` lives on a host, and `{entry.name}` names none", remedy)
         if not issubclass(kind, OnHost) and "host" in entry.keywords:
             where = entry.keywords["host"].where
@@ -276,6 +279,13 @@ class Expander:
         if not kind.is_host and "ssh" in entry.keywords:
             where = entry.keywords["ssh"].where
             self._problems.add(where, f"`{entry.name}` ({kind.kind}) is no machine to log in to", "take the `ssh` out")
+
+
+def _keyword_places(entry: Written) -> dict[str, Where]:
+    found = {word: entry.keywords[word].where for word in ("host", "ssh") if word in entry.keywords}
+    ssh = entry.keywords.get("ssh")
+    via = ssh.get("via") if ssh is not None and ssh.is_mapping else None
+    return found if via is None else {**found, "via": via.where}
 
 
 def _uses_loop(node: Node) -> bool:
@@ -301,7 +311,3 @@ def _scalar(node: Node, key: str, problems: Problems) -> str | Template | None:
         return value if isinstance(value, Template) else None
     return reading.text(item, f"`{key}`", problems)
 
-
-def unknown_name(name: str, expansion: Expansion) -> str:
-    """The remedy for a name that is no resource."""
-    return did_you_mean(name, expansion.declared, "there are")

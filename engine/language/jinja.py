@@ -189,9 +189,9 @@ def _bound_widths(pattern: str) -> None:
         raise SecurityError("a width above 10000")
 
 
-def _wrapped_test(test: Callable[..., bool]) -> Callable[..., bool]:
+def _wrapped_test(test: Any) -> Any:
     @functools.wraps(test)
-    def known_first(*args: Any) -> bool:
+    def known_first(*args: Any) -> Any:
         if any(isinstance(each, Later) for each in args):
             raise NotKnown
         return test(*args)
@@ -199,7 +199,7 @@ def _wrapped_test(test: Callable[..., bool]) -> Callable[..., bool]:
     return known_first
 
 
-def _wrapped_width(function: Callable[..., Any]) -> Callable[..., Any]:
+def _wrapped_width(function: Any) -> Any:
     @functools.wraps(function)
     def bounded(*args: Any, **kwargs: Any) -> Any:
         if any(isinstance(each, int) and each > 10_000 for each in (*args, *kwargs.values())):

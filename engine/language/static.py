@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from engine.errors import Problem
 from engine.language.builtins import BUILTIN, LAB, LOOP
@@ -11,14 +10,14 @@ from engine.language.document import Node, content
 from engine.language.jinja import Use, Wrong
 from engine.language.playbook import Playbook, Written
 from engine.language.problems import Problems
-from engine.language.words import did_you_mean, one_of
+from engine.language.words import did_you_mean
 from engine.refs import Template
 from engine.templating import check_names, check_output, templates
 
 _GROUP_METHODS = ("keys", "values", "items")
 
 
-class Names:
+class KnownNames:
     """The names that a playbook's templates may use, and what can be said of a use."""
 
     def __init__(self, playbook: Playbook) -> None:
@@ -69,15 +68,15 @@ class Names:
 
 def check_playbook(playbook: Playbook, problems: Problems) -> frozenset[str]:
     """Problems with names in every template of `playbook`; the entries that have any, which are not to be evaluated."""
-    names = Names(playbook)
+    names = KnownNames(playbook)
     for variable in playbook.variables.values():
-        for node in (variable.default, variable.source):
-            _early(names, node, "a variable", problems)
+        for written in (variable.default, variable.source):
+            _early(names, written, "a variable", problems)
     bad = {entry.name for entry in playbook.entries if _check_entry(entry, names, problems)}
     return frozenset(bad)
 
 
-def _check_entry(entry: Written, names: Names, problems: Problems) -> bool:
+def _check_entry(entry: Written, names: KnownNames, problems: Problems) -> bool:
     before = len(problems)
     looped = entry.loop is not None
     for node in entry.whens:
@@ -91,8 +90,8 @@ def _check_entry(entry: Written, names: Names, problems: Problems) -> bool:
             _early(names, node, f"`{word}`", problems, looped=looped)
     for node in (*entry.depends, *entry.tags):
         _early(names, node, "this", problems, looped=looped)
-    for node in (entry.fields, entry.keywords.get("ssh")):
-        for template in templates(content(node)) if node is not None else ():
+    for part in (entry.fields, entry.keywords.get("ssh")):
+        for template in templates(content(part)) if part is not None else ():
             problems.extend(names.check(template, looped=looped))
     _check_ignored(entry, problems)
     return len(problems) > before
@@ -108,7 +107,7 @@ def when_template(node: Node) -> Template:
     return value if isinstance(value, Template) else Template(f"{{{{ {value} }}}}", node.where)
 
 
-def _early(names: Names, node: Node | None, what: str, problems: Problems, *, looped: bool = False) -> None:
+def _early(names: KnownNames, node: Node | None, what: str, problems: Problems, *, looped: bool = False) -> None:
     for template in templates(content(node)) if node is not None else ():
         problems.extend(names.check_early(template, what, looped=looped))
 
@@ -128,14 +127,7 @@ def _check_ignored(entry: Written, problems: Problems) -> None:
 
 def check_values(values: Mapping[str, Node], playbook: Playbook, problems: Problems) -> None:
     """Problems with names in the templates of an inventory's `vars`."""
-    names = Names(playbook)
+    names = KnownNames(playbook)
     for node in values.values():
         _early(names, node, "a variable", problems)
 
-
-def mistaken_keys(node: Node, known: Collection[str]) -> str:
-    """The keys of `node` that are not known, for messages."""
-    return one_of((key for key in node.value if key not in known), "and")
-
-
-Evaluate = Callable[[Node], Any]

@@ -147,6 +147,13 @@ class Names(Mapping[str, Any]):
         self._made: dict[str, Any] = {}
         self._making: list[str] = []
 
+    def extended(self, values: Mapping[str, Any]) -> Names:
+        """The same names, and those in `values`."""
+        other = Names(self._makers)
+        other._made = self._made | dict(values)
+        other._makers |= dict.fromkeys(values, lambda: None)
+        return other
+
     def __contains__(self, name: object) -> bool:
         return name in self._makers
 

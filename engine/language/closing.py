@@ -1,0 +1,216 @@
+"""Outputs and checks: what a playbook ends with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from engine.lab import Check, Declared, Lab
+from engine.language import reading
+from engine.language.document import Node, content
+from engine.language.jinja import compiled
+from engine.language.playbook import Playbook
+from engine.language.problems import Problems
+from engine.language.static import KnownNames, when_template
+from engine.language.words import NAME, sort_of
+from engine.refs import Ref, Template, holds_unknown
+from engine.resource import SECRET
+from engine.templating import Filling, Scope, templates
+
+_LONG: Final = ("value", "sensitive", "description")
+_CHECK_KEYS: Final = ("name", "http", "tcp", "command", "host", "status", "contains", "expect", "timeout", "when")
+_SORTS: Final[tuple[Literal["http", "tcp", "command"], ...]] = ("http", "tcp", "command")
+_ONLY_FOR: Final = {"status": ("http",), "contains": ("http", "command"), "expect": ("tcp",), "host": ("command",)}
+
+
+class Closing:
+    """Reads a playbook's outputs and checks for one lab."""
+
+    def __init__(self, playbook: Playbook, lab: Lab, scope: Scope, problems: Problems) -> None:
+        self._playbook = playbook
+        self._lab = lab
+        self._scope = scope
+        self._problems = problems
+        self._names = KnownNames(playbook)
+
+    def _fits(self, value: Any) -> bool:
+        """Whether the templates in `value` are right, as far as can be told now."""
+        before = len(self._problems)
+        for template in templates(value):
+            self._problems.extend(self._names.check(template))
+        if len(self._problems) == before:
+            self._filled(value)
+        return len(self._problems) == before
+
+    def _filled(self, value: Any) -> tuple[Any, frozenset[Ref]]:
+        filling = Filling(self._scope)
+        filled = filling.of(value)
+        self._problems.extend(filling.problems)
+        return filled, frozenset(filling.touched)
+
+    # -- outputs -------------------------------------------------------------------------------------------
+
+    def outputs(self) -> tuple[dict[str, Any], frozenset[str]]:
+        """The outputs with their templates, and the names of those that are sensitive."""
+        node = reading.mapping(self._playbook.outputs, "`outputs`", self._problems)
+        found: dict[str, Any] = {}
+        sensitive = set()
+        for name, where, item in node.items() if node is not None else ():
+            if not NAME.match(name):
+                self._problems.add(where, f"`{name}` cannot name an output", "use letters, digits and _, a letter first")
+                continue
+            is_long = item.is_mapping and "value" in item.value
+            if is_long:
+                reading.known_keys(item, _LONG, f"the output `{name}`", self._problems)
+            value = content(item.value["value"] if is_long else item)
+            if self._fits(value):
+                found[name] = value
+                if self._is_sensitive(item if is_long else None, value):
+                    sensitive.add(name)
+        return found, frozenset(sensitive)
+
+    def _is_sensitive(self, node: Node | None, value: Any) -> bool:
+        said = node.get("sensitive") if node is not None else None
+        if said is not None:
+            try:
+                if reading.truth(said.value):
+                    return True
+            except ValueError as error:
+                self._problems.add(said.where, f"`sensitive` {error}")
+        secrets = {name for name, variable in self._playbook.variables.items() if variable.type == "secret"}
+        if any(use.name in secrets for template in templates(value) for use in compiled(template.text).uses):
+            return True
+        return any(_tells_secret(ref, self._lab.resources) for ref in self._filled(value)[1])
+
+    # -- checks --------------------------------------------------------------------------------------------
+
+    def checks(self) -> tuple[Check, ...]:
+        """The checks of this lab; those whose `when` is false are left out."""
+        node = self._playbook.checks
+        if node is None or node.value is None:
+            return ()
+        if not node.is_list:
+            words = f"`checks` must be a list, not {sort_of(content(node))}"
+            self._problems.add(node.where, words, "write one entry for each, beginning with `- name:`")
+            return ()
+        found = (self._check(item) for item in node.value)
+        return tuple(check for check in found if check is not None)
+
+    def _check(self, node: Node) -> Check | None:
+        if reading.mapping(node, "a check", self._problems) is None:
+            return None
+        before = len(self._problems)
+        reading.known_keys(node, _CHECK_KEYS, "a check", self._problems)
+        sorts = [sort for sort in _SORTS if sort in node.value]
+        name = reading.text(node.get("name"), "`name`", self._problems)
+        if len(sorts) != 1:
+            self._problems.add(node.where, "a check has one of `http`, `tcp` and `command`", "write one of them")
+            return None
+        if not self._wanted(node):
+            return None
+        sort = sorts[0]
+        target = content(node.value[sort])
+        self._check_target(sort, node, target)
+        check = Check(
+            name=name or str(target.text if isinstance(target, Template) else target),
+            sort=sort,
+            target=target,
+            host=self._host(node) if sort == "command" else None,
+            status=self._status(node),
+            contains=self._contains(node),
+            expect=self._expect(node),
+            timeout=self._timeout(node),
+            where=node.where,
+        )
+        self._check_keys(sort, node)
+        return check if len(self._problems) == before else None
+
+    def _wanted(self, node: Node) -> bool:
+        when = node.get("when")
+        if when is None or isinstance(when.value, bool):
+            return when is None or bool(when.value)
+        template = when_template(when)
+        problems = list(self._names.check_early(template, "`when`"))
+        self._problems.extend(problems)
+        value = None if problems else self._filled(template)[0]
+        if problems or value is None:
+            return False
+        if not isinstance(value, bool) or holds_unknown(value):
+            self._problems.add(when.where, f"`when` must be true or false, not {sort_of(value)}")
+            return False
+        return value
+
+    def _check_target(self, sort: str, node: Node, target: Any) -> None:
+        where = node.value[sort].where
+        if not isinstance(target, str | Template) or not target:
+            self._problems.add(where, f"`{sort}` must be text, not {sort_of(target)}")
+        elif not self._fits(target) or isinstance(target, Template):
+            return
+        elif sort == "http" and not re.match(r"https?://[^\s/]", target):
+            self._problems.add(where, f"`{target}` is not a web address", "it begins with http:// or https://")
+        elif sort == "tcp" and not re.fullmatch(r"\S+:\d{1,5}", target):
+            self._problems.add(where, f"`{target}` names no port", "write `ADDRESS:PORT`")
+
+    def _check_keys(self, sort: str, node: Node) -> None:
+        for key, sorts in _ONLY_FOR.items():
+            if key in node.value and sort not in sorts:
+                self._problems.add(node.keys[key], f"a `{sort}` check has no `{key}`", f"it goes with {' or '.join(sorts)}")
+
+    def _host(self, node: Node) -> str | None:
+        item = node.get("host")
+        name = reading.text(item, "`host`", self._problems)
+        if item is None or name is None:
+            self._problems.add(node.where, "a `command` check needs `host`", "the host to run it on")
+            return None
+        declared = self._lab.resources.get(name)
+        if declared is None or declared.ssh is None:
+            hosts = [each.address for each in self._lab.resources.values() if each.ssh is not None]
+            words = f"`{name}` is skipped: its `when` is false" if name in self._lab.skipped else f"there is no host `{name}`"
+            remedy = "give the check the same `when`" if name in self._lab.skipped else f"hosts: {', '.join(hosts)}"
+            self._problems.add(item.where, words, remedy)
+        return name
+
+    def _status(self, node: Node) -> int | None:
+        item = node.get("status")
+        if item is None:
+            return None
+        if isinstance(item.value, int) and 100 <= item.value <= 599:
+            return item.value
+        self._problems.add(item.where, f"`status` must be a number such as 200, not {sort_of(content(item))}")
+        return None
+
+    def _contains(self, node: Node) -> str | Template | None:
+        item = node.get("contains")
+        value = content(item) if item is not None else None
+        if item is not None and not isinstance(value, str | Template):
+            self._problems.add(item.where, f"`contains` must be text, not {sort_of(value)}")
+            return None
+        return value if self._fits(value) else None
+
+    def _expect(self, node: Node) -> Literal["reachable", "unreachable"]:
+        item = node.get("expect")
+        if item is None or item.value in ("reachable", "unreachable"):
+            return "unreachable" if item is not None and item.value == "unreachable" else "reachable"
+        words = f"`expect` must be `reachable` or `unreachable`, not {sort_of(content(item))}"
+        self._problems.add(item.where, words)
+        return "reachable"
+
+    def _timeout(self, node: Node) -> float:
+        item = node.get("timeout")
+        try:
+            return 10.0 if item is None else reading.seconds(item.value)
+        except ValueError as error:
+            assert item is not None
+            self._problems.add(item.where, f"`timeout` {error}")
+            return 10.0
+
+
+def _tells_secret(ref: Ref, resources: Mapping[str, Declared]) -> bool:
+    declared = resources.get(ref.address)
+    if declared is None or ref.output is None:
+        return False
+    output = declared.kind.outputs.get(ref.output)
+    info = declared.kind.model_fields.get(ref.output)
+    hidden = (output is not None and output.sensitive) or (info is not None and SECRET in info.metadata)
+    return hidden or (declared.no_log and output is not None)
