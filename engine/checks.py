@@ -1,4 +1,4 @@
-"""The playbook's checks: a look at the lab as a stranger would have it, through the network that leads there."""
+"""The playbook's checks: a look at the lab as a stranger has it, through the network that leads there."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ RunOn = Callable[[str, str, float], Ran]
 
 
 def check(wanted: Check, *, proxy: str | None, run: RunOn) -> Checked:
-    """Carry out a check whose templates are filled in, again and again until it passes or its time is over."""
+    """Carry out a check whose templates are filled in, again until it passes or its time is over."""
     unknown = [value for value in (wanted.target, wanted.contains) if holds_unknown(value)]
     if unknown:
         return Checked(wanted.name, False, f"hangs on {_refs(unknown)}, which is not there yet")
@@ -118,7 +118,7 @@ def connect(host: str, port: int, *, proxy: str | None, timeout: float) -> socke
     """A TCP connection, through a SOCKS5 proxy that resolves the name where there is one. Raises OSError."""
     if proxy is None:
         return socket.create_connection((host, port), timeout=timeout)
-    import socks
+    import socks  # type: ignore[import-untyped]
 
     proxy_host, _, proxy_port = proxy.rpartition(":")
     line: socket.socket = socks.create_connection(

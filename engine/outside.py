@@ -6,9 +6,13 @@ import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from engine.errors import LabctlError, Unreachable
+from engine.lab import Target
 from engine.refs import Unknown
 
 if TYPE_CHECKING:
@@ -46,6 +50,13 @@ class Online:
         """
         return self._my_ip
 
+    def address(self) -> str | None:
+        """The caller's public address, `203.0.113.7`; None where it cannot be told."""
+        try:
+            return self._my_ip.partition("/")[0]
+        except LabctlError:
+            return None
+
     @cached_property
     def _my_ip(self) -> str:
         from engine.checks import fetch
@@ -59,7 +70,7 @@ class Online:
         except (OSError, ValueError) as error:
             raise Unreachable(
                 f"Your own address (my_ip) could not be found out: {url} did not tell it ({error}).",
-                "Give the address yourself where the playbook uses my_ip, for example with -e NAME=203.0.113.7/32.",
+                "Give the variable that uses my_ip a value yourself: -e NAME=203.0.113.7/32.",
             ) from error
         return f"{address}/{address.max_prefixlen}"
 
@@ -80,3 +91,27 @@ class Online:
             answer = aws.call("secretsmanager", "get_secret_value", SecretId=source["secretsmanager"])
             return str(answer["SecretString"])
         raise LabctlError(f"A secret cannot come from {', '.join(source)}.", "Use ssm: or secretsmanager:.")
+
+
+def target_of(inventory: Path) -> Target:
+    """Where an inventory acts, read before it is checked: what is wrong in it is for loading to tell."""
+    try:
+        found = yaml.safe_load(inventory.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        found = None
+    found = found if isinstance(found, dict) else {}
+    aws, ssh, sandbox = (_section(found, name) for name in ("aws", "ssh", "sandbox"))
+    return Target(
+        sort="aws" if found.get("target") == "aws" else "sandbox",
+        region=str(aws.get("region", "us-east-1")),
+        profile=aws.get("profile"),
+        endpoint_url=aws.get("endpoint_url"),
+        account=aws.get("account"),
+        ssh_proxy=ssh.get("proxy"),
+        sandbox=sandbox,
+    )
+
+
+def _section(found: dict[str, Any], name: str) -> dict[str, Any]:
+    section = found.get(name)
+    return section if isinstance(section, dict) else {}

@@ -56,7 +56,7 @@ def open_world(
     access: Access | None = None,
     say: Callable[[str], None] = _silent,
 ) -> World:
-    """The world of `lab`, through `access` where labs share one; its hosts' files are kept in its own folder."""
+    """The world of `lab`, through `access` where labs share one; its hosts' files lie in its own folder."""
     from engine.hosts import Hosts
 
     access = access or open_target(lab.target, say=say)

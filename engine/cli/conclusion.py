@@ -1,0 +1,122 @@
+"""What apply and destroy say at their end."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from engine.cli.options import shown
+from engine.cli.terminal import Terminal
+from engine.errors import LabctlError
+from engine.render.paint import columns, counted
+from engine.render.problems import error_text
+from engine.render.report import outputs_text, report_data, report_text, roster_table
+
+if TYPE_CHECKING:
+    from engine.commands import Applied
+    from engine.saved import Request
+
+Results = Mapping[str, "Applied | LabctlError"]
+
+
+def conclude_json(terminal: Terminal, results: Results) -> None:
+    """The report as one JSON object on a line; of several labs, one object that holds their reports."""
+    reports = []
+    for lab, item in results.items():
+        if isinstance(item, LabctlError):
+            reports.append({"event": "report", "format": 1, "lab": lab, "ok": False, "error": item.message})
+            continue
+        document = report_data(item.report, item.planned.site.lab.sensitive_outputs)
+        reports.append({**document, "left": list(item.left)} if item.planned.plan.pending else document)
+    one = {"event": "report", "format": 1, "ok": all(item["ok"] for item in reports), "labs": reports}
+    terminal.json(reports[0] if len(reports) == 1 else one, indent=None)
+
+
+def conclude(terminal: Terminal, results: Results, request: Request) -> None:
+    """Every lab's report, outputs and what to try next; for several a table."""
+    for lab, item in results.items():
+        if isinstance(item, LabctlError):
+            terminal.say(f"\n{lab}")
+            terminal.say(error_text(item, paint=terminal.message_paint))
+        else:
+            _one(terminal, item, request, alone=len(results) == 1)
+    if len(results) > 1:
+        reports = {
+            lab: item.message if isinstance(item, LabctlError) else item.report
+            for lab, item in results.items()
+        }
+        terminal.out("\n" + roster_table(reports, paint=terminal.paint))
+
+
+def _one(terminal: Terminal, item: Applied, request: Request, *, alone: bool) -> None:
+    report, lab = item.report, item.planned.site.lab
+    if report.results:
+        terminal.out("\n" + report_text(report, took=item.seconds, paint=terminal.paint))
+    if not report.ok:
+        terminal.say(f"\nTo go on where this ended: {_again(item, request)}")
+        return
+    if request.destroy:
+        _proof(terminal, item, request)
+        return
+    if lab.outputs:
+        text = outputs_text(report.outputs, lab.sensitive_outputs, paint=terminal.paint)
+        terminal.out(f"\nOutputs{'' if alone else f' of {lab.name}'}:\n{text}")
+    if alone and report.results:
+        terminal.say("\nNext:\n" + "\n".join(columns(_next(item), indent=2)))
+
+
+def _again(item: Applied, request: Request) -> str:
+    words = ["labctl", "destroy" if request.destroy else "apply", shown(request.playbook)]
+    for flag, values in (("--only", request.only), ("--skip", request.skip)):
+        words += [part for value in values for part in (flag, value)]
+    if item.planned.site.lab.student:
+        words += ["--student", item.planned.site.lab.student]
+    inventory = shown(request.inventory)
+    if request.inventory.stem != "sandbox":
+        words += ["-i", inventory]
+    return shlex.join(words)
+
+
+def _proof(terminal: Terminal, item: Applied, request: Request) -> None:
+    site = item.planned.site
+    lab = site.lab.name
+    if item.left:
+        terminal.out(f"\nStill there although deleted: {', '.join(item.left)}. Run labctl destroy again.")
+        return
+    read = f"{counted(item.gone, 'thing')} of the cloud read again, all gone" if item.gone else ""
+    entries = site.ledger.entries(lab)
+    kept = [c for c in item.planned.plan.changes if c.action == "delete" and _only_forgotten(c)]
+    for change in kept:
+        terminal.out(
+            f"Left there: {change.address} ({change.kind} {change.there.entry.id if change.there else ''})"
+        )
+    if entries:
+        terminal.out(
+            f"\nDone{f': {read}' if read else ''}. {counted(len(entries), 'resource')} of {lab} stay."
+        )
+        return
+    told = "; ".join(part for part in (read, "the ledger is empty") if part)
+    terminal.out(f"\nNothing of {lab} is left: {told}.")
+    if not (request.only or request.skip):
+        terminal.say("labctl history tells what was done.")
+
+
+def _only_forgotten(change: object) -> bool:
+    there = getattr(change, "there", None)
+    return there is not None and (there.entry.adopted or there.entry.retain)
+
+
+def _next(item: Applied) -> list[tuple[str, str]]:
+    lab = item.planned.site.lab
+    rows = []
+    if lab.checks:
+        rows.append(("labctl check", "look at the result as a stranger would"))
+    hosts = [d.address for d in lab.resources.values() if d.ssh is not None and d.kind.is_host]
+    if hosts:
+        rows.append((f"labctl ssh {hosts[-1]}", "log in"))
+    if lab.outputs:
+        rows.append(("labctl output", "these outputs again; labctl output NAME for a sensitive one"))
+    rows.append(("labctl plan", "what differs since then"))
+    rows.append(("labctl destroy", "leave nothing behind"))
+    return rows

@@ -1,0 +1,314 @@
+"""validate, show, output, history, check, graph and ssh: commands that change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.options import Asked, common_options, lab_options, resolve
+from engine.cli.terminal import Terminal
+from engine.errors import Invalid, LabctlError, Problem
+
+if TYPE_CHECKING:
+    from engine.lab import Lab
+    from engine.saved import Request
+    from engine.session import Session, Site
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="A JSON document instead of text.")
+
+
+def _offline(asked: Asked, terminal: Terminal) -> tuple[Request, list[Lab]]:
+    """The request and its labs, with nobody asked."""
+    from engine.load import load
+    from engine.outside import Offline
+
+    request = resolve(asked, terminal)
+    labs = load(
+        request.playbook,
+        request.inventory,
+        variables=request.variables,
+        student=request.student,
+        outside=Offline(),
+    )
+    terminal.hide(secret for lab in labs for secret in lab.secrets)
+    return request, labs
+
+
+def _greet(terminal: Terminal, lab: Lab) -> None:
+    from engine.target import place
+
+    terminal.say(f"{lab.name} · {place(lab.target)}")
+
+
+@click.command()
+@lab_options
+@_JSON
+def validate(terminal: Terminal, asked: Asked, *, as_json: bool) -> int:
+    """Check everything about a playbook and its inventory that can be known without the target."""
+    from engine.render.paint import counted
+
+    try:
+        _, labs = _offline(asked, terminal)
+    except Invalid as error:
+        if not as_json:
+            raise
+        terminal.json({"valid": False, "problems": [_problem(problem) for problem in error.problems]})
+        return error.exit_code
+    if as_json:
+        terminal.json({"valid": True, "labs": [lab.name for lab in labs], "problems": []})
+        return 0
+    for lab in labs:
+        parts = [counted(len(lab.resources), "resource"), counted(len(lab.outputs), "output")]
+        parts.append(counted(len(lab.checks), "check"))
+        terminal.out(f"{lab.name} is valid: {', '.join(parts)}.")
+    return 0
+
+
+def _problem(problem: Problem) -> Mapping[str, Any]:
+    where = problem.where
+    return {
+        "file": where.file if where else None,
+        "line": where.line if where else None,
+        "column": where.column if where else None,
+        "what": problem.what,
+        "remedy": problem.remedy or None,
+    }
+
+
+@click.command()
+@lab_options
+@_JSON
+def show(terminal: Terminal, asked: Asked, *, as_json: bool) -> int:
+    """Print what the ledger remembers having made (-v: with what was last read of each)."""
+    from engine.render.tables import show_data, show_text
+    from engine.session import open_ledger
+
+    _, labs = _offline(asked, terminal)
+    documents = []
+    for lab in labs:
+        entries = open_ledger(lab.ledger).entries(lab.name)
+        if as_json:
+            documents.append(show_data(lab.name, entries))
+            continue
+        _greet(terminal, lab)
+        terminal.out(show_text(lab.name, entries, paint=terminal.paint, verbose=terminal.verbose))
+    if as_json:
+        terminal.json(documents[0] if len(documents) == 1 else {"labs": documents})
+    return 0
+
+
+@click.command()
+@lab_options
+@_JSON
+@click.option("--run", metavar="RUN", help="Only the lines of one run.")
+def history(terminal: Terminal, asked: Asked, *, as_json: bool, run: str | None) -> int:
+    """Print what was done to the lab, when, and how it ended."""
+    from engine.render.tables import history_data, history_text
+    from engine.session import open_ledger
+
+    _, labs = _offline(asked, terminal)
+    documents = {}
+    for lab in labs:
+        events = [e for e in open_ledger(lab.ledger).history(lab.name) if run in (None, e.run)]
+        if as_json:
+            documents[lab.name] = history_data(events)
+            continue
+        _greet(terminal, lab)
+        terminal.out(history_text(events, paint=terminal.paint))
+    if as_json:
+        terminal.json(next(iter(documents.values())) if len(documents) == 1 else documents)
+    return 0
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[NAME]")
+@click.option("-p", "--playbook", metavar="FILE", help="The playbook; without it, the lab last planned here.")
+@click.option("-i", "--inventory", metavar="FILE", help="Where and for whom.")
+@click.option("-e", "variables", multiple=True, metavar="NAME=VALUE", help="A variable's value.")
+@click.option("--student", metavar="NAME", help="Only this student's lab of the roster.")
+@click.option("--show-sensitive", is_flag=True, help="Do not mask sensitive outputs.")
+@_JSON
+@common_options
+def output(
+    terminal: Terminal,
+    words: tuple[str, ...],
+    *,
+    playbook: str | None,
+    inventory: str | None,
+    variables: tuple[str, ...],
+    student: str | None,
+    show_sensitive: bool,
+    as_json: bool,
+) -> int:
+    """Print the lab's outputs, or the one called NAME as it is.
+
+    A sensitive output is told only by name, with --json or with --show-sensitive. NAME may also be a
+    playbook's file, as with other commands.
+    """
+    from engine.cli.options import named_lab
+    from engine.commands import open_labs
+    from engine.session import Session
+
+    asked, name = named_lab(words, playbook, inventory, variables, student)
+    request = resolve(asked, terminal)
+    with Session(terminal.say) as session:
+        sites = open_labs(session, request)
+        found = {site.lab.name: _outputs(terminal, site, request, name) for site in sites}
+    if name is not None:
+        for site in sites:
+            value = found[site.lab.name][name]
+            if as_json:
+                terminal.json(value, secret=True)
+            else:
+                _value(terminal, value, site.lab.name if len(sites) > 1 else "")
+        return 0
+    if as_json:
+        terminal.json(next(iter(found.values())) if len(found) == 1 else found, secret=True)
+        return 0
+    _table(terminal, sites, found, show_sensitive)
+    return 0
+
+
+def _outputs(terminal: Terminal, site: Site, request: Request, name: str | None) -> dict[str, Any]:
+    from engine.commands import outputs_of
+
+    if name is not None and name not in site.lab.outputs:
+        there = ", ".join(site.lab.outputs) or "none"
+        raise Invalid([Problem(None, f"{site.lab.name} has no output {name}.", f"There are: {there}.")])
+    return outputs_of(site, request, name)
+
+
+def _value(terminal: Terminal, value: Any, lab: str) -> None:
+    from engine.refs import holds_unknown
+    from engine.render.values import to_json
+
+    if holds_unknown(value):
+        raise LabctlError("This output is not known yet.", "Say labctl apply first.")
+    text = value if isinstance(value, str) else to_json(value)
+    terminal.out(f"{lab}  {text}" if lab else text, secret=True)
+
+
+def _table(
+    terminal: Terminal, sites: list[Site], found: Mapping[str, Mapping[str, Any]], show_sensitive: bool
+) -> None:
+    from engine.render.report import outputs_text
+
+    for site in sites:
+        _greet(terminal, site.lab)
+        if not show_sensitive:
+            terminal.hide(secret for one in sites for secret in one.lab.secrets)
+        masked = frozenset() if show_sensitive else site.lab.sensitive_outputs
+        text = outputs_text(found[site.lab.name], masked, paint=terminal.paint)
+        terminal.out(text or "The playbook has no outputs.", secret=show_sensitive)
+
+
+@click.command()
+@lab_options
+@_JSON
+def check(terminal: Terminal, asked: Asked, *, as_json: bool) -> int:
+    """Carry out the playbook's checks; exits with 1 if one does not pass."""
+    from engine.commands import check_site, open_labs, side_by_side
+    from engine.render.problems import error_text
+    from engine.render.tables import checks_text
+    from engine.session import Session
+
+    request = resolve(asked, terminal)
+    passed, documents = True, {}
+    with Session(terminal.say) as session:
+        sites = open_labs(session, request)
+        terminal.hide(secret for site in sites for secret in site.lab.secrets)
+        found = side_by_side(sites, lambda site: check_site(site, request))
+    for site, results in zip(sites, found, strict=True):
+        _greet(terminal, site.lab)
+        if isinstance(results, LabctlError):
+            passed = False
+            terminal.say(error_text(results, paint=terminal.message_paint))
+            continue
+        rows = [{"name": item.name, "passed": item.passed, "detail": item.detail} for item in results]
+        passed = passed and all(item.passed for item in results)
+        documents[site.lab.name] = rows
+        if not as_json:
+            terminal.out(checks_text(rows, paint=terminal.paint))
+    if as_json:
+        terminal.json(next(iter(documents.values())) if len(sites) == 1 and documents else documents)
+    return 0 if passed else 1
+
+
+@click.command()
+@lab_options
+@click.option("--destroy", is_flag=True, help="Of destroying the lab.")
+def graph(terminal: Terminal, asked: Asked, *, destroy: bool) -> int:
+    """Print the plan's steps as a graph in Graphviz's language: labctl graph | dot -Tsvg > plan.svg."""
+    from engine.commands import open_labs, plan_site
+    from engine.render.graph import graph_text
+    from engine.schedule import schedule
+    from engine.session import Session
+
+    request = replace(resolve(asked, terminal), destroy=destroy)
+    with Session(terminal.say) as session:
+        for site in open_labs(session, request):
+            _greet(terminal, site.lab)
+            steps = schedule(plan_site(site, request).plan)
+            terminal.out(graph_text(site.lab.name, list(steps.nodes), list(steps.edges)))
+    return 0
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("host", required=False)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option("-p", "--playbook", metavar="FILE", help="The playbook; without it, the lab last planned here.")
+@click.option("-i", "--inventory", metavar="FILE", help="Where and for whom.")
+@click.option("-e", "variables", multiple=True, metavar="NAME=VALUE", help="A variable's value.")
+@click.option("--student", metavar="NAME", help="This student's lab of the roster.")
+@click.option("--config", is_flag=True, help="Only write the ssh_config and print its path.")
+@common_options
+def ssh(
+    terminal: Terminal,
+    host: str | None,
+    command: tuple[str, ...],
+    *,
+    playbook: str | None,
+    inventory: str | None,
+    variables: tuple[str, ...],
+    student: str | None,
+    config: bool,
+) -> int:
+    """Log in to a HOST of the lab, through a bastion if that is the way, or run COMMAND there."""
+    from engine.cli.options import shown, variables_of
+    from engine.session import Session
+
+    asked = Asked(playbook, inventory, variables_of(variables), student)
+    request = resolve(asked, terminal)
+    with Session(terminal.say) as session:
+        site, hosts = _site_of(session, request)
+        if config:
+            from engine.target import lab_folder
+
+            terminal.out(shown(lab_folder(site.lab) / "ssh_config"))
+            return 0
+        _check_host(host, hosts, site.lab.name)
+        from engine.hosts.interactive import ssh as log_in
+
+        return log_in(site.world.hosts, str(host), list(command))
+
+
+def _site_of(session: Session, request: Request) -> tuple[Site, list[str]]:
+    from engine.commands import hosts_of, open_labs
+
+    sites = open_labs(session, request)
+    if len(sites) != 1:
+        raise Invalid([Problem(None, "This roster has several labs.", "Name one with --student.")])
+    return sites[0], hosts_of(sites[0])
+
+
+def _check_host(host: str | None, hosts: list[str], lab: str) -> None:
+    there = (
+        f"Its hosts: {', '.join(hosts)}." if hosts else "Nothing of it is there yet: say labctl apply first."
+    )
+    if host is None:
+        raise Invalid([Problem(None, "ssh needs the name of a host.", there)])
+    if host not in hosts:
+        raise Invalid([Problem(None, f"{lab} has no host {host} to log in to.", there)])

@@ -1,0 +1,202 @@
+"""The options that commands share, and how they become a request."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.terminal import Terminal
+from engine.errors import Invalid, Problem
+
+if TYPE_CHECKING:
+    from engine.ledger import Ledger
+    from engine.saved import Request
+
+Command = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the shared options of a command say."""
+
+    playbook: str | None
+    inventory: str | None
+    variables: Mapping[str, str]
+    student: str | None
+
+
+def lab_options(command: Command) -> Command:
+    """PLAYBOOK, -i, -e, --student and what all commands have; the command gets `asked` and `terminal`."""
+
+    @click.argument("playbooks", nargs=-1, metavar="[PLAYBOOK]")
+    @click.option(
+        "-i", "--inventory", metavar="FILE", help="Where and for whom; a file or a name in inventory/."
+    )
+    @click.option("-e", "variables", multiple=True, metavar="NAME=VALUE", help="A variable's value.")
+    @click.option("--student", metavar="NAME", help="Only this student's lab of the roster.")
+    @common_options
+    @wraps(command)
+    def wrapped(
+        *args: Any,
+        playbooks: tuple[str, ...],
+        inventory: str | None,
+        variables: tuple[str, ...],
+        student: str | None,
+        **kwargs: Any,
+    ) -> Any:
+        asked = Asked(_one(playbooks), inventory, variables_of(variables), student)
+        return command(*args, asked=asked, **kwargs)
+
+    return wrapped
+
+
+def common_options(command: Command) -> Command:
+    """-v and --no-color; the command gets `terminal`."""
+
+    @click.option("-v", "--verbose", is_flag=True, help="Say more.")
+    @click.option("--no-color", is_flag=True, help="No colours (as with NO_COLOR set).")
+    @click.pass_context
+    @wraps(command)
+    def wrapped(context: click.Context, /, *args: Any, verbose: bool, no_color: bool, **kwargs: Any) -> Any:
+        terminal: Terminal = context.obj
+        terminal.verbose, terminal.no_color = verbose, no_color
+        return command(*args, terminal=terminal, **kwargs)
+
+    return wrapped
+
+
+def part_options(command: Command) -> Command:
+    """--only, --skip and --parallel, for commands that change things."""
+    for decorate in (
+        click.option(
+            "--only", multiple=True, metavar="ADDRESS", help="Only this and what must come with it."
+        ),
+        click.option("--skip", multiple=True, metavar="ADDRESS", help="Leave this as it is."),
+        click.option(
+            "--parallel", type=click.IntRange(1, 256), default=16, help="Steps at a time (default 16)."
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def _one(playbooks: tuple[str, ...]) -> str | None:
+    if len(playbooks) > 1:
+        raise click.UsageError(
+            f"One playbook at a time, not {len(playbooks)}: {', '.join(playbooks)}."
+            " Each playbook is a lab of its own."
+        )
+    return playbooks[0] if playbooks else None
+
+
+def variables_of(given: tuple[str, ...]) -> dict[str, str]:
+    """What `-e NAME=VALUE` options say. Raises click.UsageError for one of another form."""
+    found = {}
+    for item in given:
+        name, equals, value = item.partition("=")
+        if not equals or not name.strip():
+            raise click.UsageError(f"-e takes NAME=VALUE, not {item!r}.")
+        found[name.strip()] = value
+    return found
+
+
+def named_lab(
+    words: tuple[str, ...],
+    playbook: str | None,
+    inventory: str | None,
+    variables: tuple[str, ...],
+    student: str | None,
+) -> tuple[Asked, str | None]:
+    """For `output [PLAYBOOK] [NAME]`: which lab, and which output. A word with `.yml` is a playbook."""
+    files = tuple(word for word in words if word.endswith((".yml", ".yaml")))
+    names = [word for word in words if word not in files]
+    if len(names) > 1:
+        raise click.UsageError(f"One output at a time, not {', '.join(names)}.")
+    asked = Asked(
+        _one((*files, *([playbook] if playbook else []))), inventory, variables_of(variables), student
+    )
+    return asked, names[0] if names else None
+
+
+def resolve(asked: Asked, terminal: Terminal) -> Request:
+    """The request that the options make: of the playbook given, else of the lab last planned here.
+
+    Raises Invalid where there is neither.
+    """
+    from engine.here import Here
+    from engine.saved import Request
+
+    here = Here(Path.cwd())
+    if asked.playbook is not None:
+        return Request(
+            playbook=here.playbook(asked.playbook),
+            inventory=here.inventory(asked.inventory, os.environ),
+            variables=asked.variables,
+            student=asked.student,
+        )
+    documents = last_planned()
+    request = _again(documents, asked)
+    if asked.inventory is not None:
+        request = replace(request, inventory=here.inventory(asked.inventory, os.environ))
+    terminal.say(f"The lab last planned here: {named(documents, request)}")
+    return request
+
+
+def _again(documents: list[Mapping[str, Any]], asked: Asked) -> Request:
+    from engine.saved import request_of
+
+    if not documents:
+        raise Invalid(
+            [
+                Problem(
+                    None,
+                    "No playbook is given, and none was planned here yet.",
+                    "Name one: labctl plan FILE.yml",
+                )
+            ]
+        )
+    kept = request_of(documents[0], asked.variables)
+    student = asked.student or (kept.student if len(documents) == 1 else None)
+    return replace(kept, student=student, only=(), skip=(), replace=(), destroy=False, newer_images=False)
+
+
+def named(documents: list[Mapping[str, Any]], request: Request) -> str:
+    """The labs of saved plans in a few words, with the playbook they come from."""
+    labs = [str(document["lab"]) for document in documents]
+    some = ", ".join(labs[:3]) + (f" and {len(labs) - 3} more" if len(labs) > 3 else "")
+    return f"{some} ({shown(request.playbook)})"
+
+
+def shown(path: Path | None) -> str:
+    """A path as short as it can be said from here."""
+    if path is None:
+        return ""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def last_planned() -> list[Mapping[str, Any]]:
+    """The saved plans of the labs last planned in this directory; several for a roster."""
+    from engine.here import Here
+
+    memory = Here(Path.cwd()).read()
+    place = memory.get("ledger")
+    if place is None or not Path(place).is_file():
+        return []
+    ledger = _ledger(place)
+    found = [ledger.last_plan(lab) for lab in memory.get("labs", [])]
+    return [document for document in found if document is not None]
+
+
+def _ledger(place: str) -> Ledger:
+    from engine.session import open_ledger
+
+    return open_ledger(place)

@@ -1,0 +1,348 @@
+"""The stories: each command is the few lines that join the stages. Nothing is printed, nobody is asked."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from datetime import time as clock
+from typing import Any, TypeVar
+
+import networkx as nx
+
+from engine import by_hand
+from engine.change import Change, Plan, Report, Step, StepEvent
+from engine.checks import Checked, Ran, check
+from engine.contact import know_hosts
+from engine.diff import usable_values
+from engine.errors import LabctlError
+from engine.execute import execute
+from engine.kinds import kinds
+from engine.lab import Check, Lab
+from engine.load import Outside, load
+from engine.on_host import OnHost
+from engine.pin import pin
+from engine.plan import plan
+from engine.refresh import refresh
+from engine.refs import holds_unknown
+from engine.resource import Values
+from engine.saved import Request, since_saved, to_save
+from engine.schedule import schedule
+from engine.session import Session, Site
+from engine.templating import fill, scope_of
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_LABS_SIDE_BY_SIDE = 16
+_CHECKS_SIDE_BY_SIDE = 8
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A lab, opened, and what would happen to it."""
+
+    site: Site
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A plan that was carried out, and how that went."""
+
+    planned: Planned
+    report: Report
+    seconds: float
+    left: tuple[str, ...] = ()
+    """After a destroy: what still is there although it was deleted, as read anew."""
+    gone: int = 0
+    """After a destroy: how many things were read anew and found gone."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How plans are to be carried out."""
+
+    command: str
+    parallel: int = 16
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set to finish what is in flight and start nothing new."""
+
+
+def labs_of(request: Request, outside: Outside) -> list[Lab]:
+    """The labs that a request is about: one, or one per student. Raises Invalid with every problem."""
+    return load(
+        request.playbook,
+        request.inventory,
+        variables=request.variables,
+        student=request.student,
+        outside=outside,
+    )
+
+
+def open_labs(session: Session, request: Request) -> list[Site]:
+    """The request's labs, loaded with what the world tells, and opened."""
+    return [session.open(lab) for lab in labs_of(request, session.online(request.inventory))]
+
+
+def side_by_side(items: Sequence[T], work: Callable[[T], R]) -> list[R | LabctlError]:
+    """`work` for every item. Of several, one that fails does not stop the others; a single one raises."""
+    if len(items) == 1:
+        return [work(items[0])]
+
+    def guarded(item: T) -> R | LabctlError:
+        try:
+            return work(item)
+        except LabctlError as error:
+            return error
+
+    with ThreadPoolExecutor(_LABS_SIDE_BY_SIDE, thread_name_prefix="lab") as pool:
+        return list(pool.map(guarded, items))
+
+
+def plan_site(site: Site, request: Request) -> Planned:
+    """What would happen to a lab, from a fresh look at the world."""
+    lab = site.lab if request.destroy else pin(site.lab, site.world, newer=request.newer_images)
+    found = refresh(lab, site.ledger.entries(lab.name), site.world, kinds())
+    made = plan(
+        lab,
+        found,
+        key=site.ledger.key,
+        only=request.only,
+        skip=request.skip,
+        replace=request.replace,
+        destroy=request.destroy,
+    )
+    notes = () if request.destroy else tuple(_remarks(lab, made))
+    return Planned(replace(site, lab=lab), replace(made, notes=(*made.notes, *notes)))
+
+
+def _remarks(lab: Lab, made: Plan) -> list[str]:
+    """What a reader should know of the lab's end and its budget."""
+    notes = []
+    now = datetime.now(UTC)
+    days = None
+    if lab.expires is not None:
+        days = (datetime.combine(lab.expires, clock.max, UTC) - now).total_seconds() / 86400
+        if days < 0:
+            notes.append(f"this lab expired on {lab.expires}; labctl destroy removes it.")
+    daily = sum(change.hourly or 0.0 for change in made.changes if change.action != "delete") * 24
+    if lab.budget is None or not daily:
+        return notes
+    if days is not None and days > 0 and daily * days > lab.budget:
+        spent = f"running until {lab.expires} would cost about {daily * days:.2f} USD"
+        notes.append(f"{spent}, more than the budget of {lab.budget:.2f} USD.")
+    elif days is None:
+        notes.append(f"the budget of {lab.budget:.2f} USD lasts for about {lab.budget / daily:.0f} days.")
+    return notes
+
+
+def keep(planned: Sequence[Planned], request: Request) -> list[dict[str, Any]]:
+    """Remember plans as the ones last printed; the documents that were kept."""
+    together = [item.plan.lab for item in planned]
+    documents = []
+    for item in planned:
+        site = item.site
+        document = to_save(item.plan, site.lab, request.of(site.lab.student), site.ledger.key, together)
+        site.ledger.keep_plan(site.lab.name, document)
+        documents.append(document)
+    return documents
+
+
+def steps_by_hand(item: Planned) -> list[tuple[Step, list[str]]]:
+    """The plan's steps in the order of its schedule, each with the shell commands that do the same."""
+    position = {change.address: at for at, change in enumerate(item.plan.changes)}
+    graph = schedule(item.plan)
+    order = nx.lexicographical_topological_sort(graph, key=lambda step: position.get(step.address, 0))
+    return [(step, _by_hand(step)) for step in order]
+
+
+def _by_hand(step: Step) -> list[str]:
+    if step.verb == "adopt" or step.verb == "forget":
+        return []
+    return by_hand.commands(step.verb, step.change, kinds())
+
+
+class Changed(LabctlError):
+    """A saved plan no longer is what would be done."""
+
+
+def apply(
+    sites: Sequence[Site],
+    request: Request,
+    run: Run,
+    *,
+    approve: Callable[[Sequence[Planned]], bool],
+    tell: Callable[[str, StepEvent], None],
+    expected: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Applied | LabctlError] | None:
+    """Plan, have it approved, and carry it out, under each lab's lock; None where it was not approved.
+
+    By lab, how it went, or why it could not be begun. `expected` are saved plans by lab: what would be done
+    now must be what they say. `tell` hears of every step, with its lab's name. A single lab's errors are raised.
+    """
+    with ExitStack() as locks:
+        held = side_by_side_here(sites, lambda site: _locked(locks, site, run.command))
+        results: dict[str, Applied | LabctlError] = {}
+        ready = _sorted_out(sites, held, results)
+        made = side_by_side(ready, lambda site: _as_expected(plan_site(site, request), expected))
+        planned = _sorted_out(ready, made, results)
+        if planned and not approve(planned):
+            return None
+        keep(planned, request)
+        done = side_by_side(planned, lambda item: _carry_out(item, request, run, tell))
+        for item, result in zip(planned, done, strict=True):
+            results[item.plan.lab] = result
+    return {site.lab.name: results[site.lab.name] for site in sites}
+
+
+def side_by_side_here(items: Sequence[T], work: Callable[[T], R]) -> list[R | LabctlError]:
+    """As `side_by_side`, one after the other in this thread: for what belongs to the thread."""
+    found: list[R | LabctlError] = []
+    for item in items:
+        try:
+            found.append(work(item))
+        except LabctlError as error:
+            if len(items) == 1:
+                raise
+            found.append(error)
+    return found
+
+
+def _locked(locks: ExitStack, site: Site, command: str) -> Site:
+    locks.enter_context(site.ledger.lock(site.lab.name, command))
+    return site
+
+
+def _sorted_out(
+    sites: Sequence[Site], found: Sequence[R | LabctlError], errors: dict[str, Applied | LabctlError]
+) -> list[R]:
+    """What succeeded; what did not goes to `errors` under its lab's name."""
+    good: list[R] = []
+    for site, item in zip(sites, found, strict=True):
+        if isinstance(item, LabctlError):
+            errors[site.lab.name] = item
+        else:
+            good.append(item)
+    return good
+
+
+def _as_expected(item: Planned, expected: Mapping[str, Mapping[str, Any]] | None) -> Planned:
+    if expected is None:
+        return item
+    changed = since_saved(expected[item.plan.lab], item.plan, item.site.ledger.key)
+    if changed:
+        told = "\n".join(f"  {line}" for line in changed)
+        raise Changed(
+            f"{item.plan.lab} is no longer as it was when this was planned:\n{told}",
+            "Nothing was done. Run labctl plan again, and apply that.",
+        )
+    return item
+
+
+def _carry_out(item: Planned, request: Request, run: Run, tell: Callable[[str, StepEvent], None]) -> Applied:
+    lab = item.site.lab
+    began = time.monotonic()
+    report = execute(
+        schedule(item.plan),
+        item.plan,
+        lab,
+        item.site.world,
+        item.site.ledger,
+        kinds(),
+        parallel=run.parallel,
+        tell=lambda event: tell(lab.name, event),
+        stop=run.stop,
+        run=f"{run.command}-{secrets.token_hex(4)}",
+    )
+    left, gone = _proof(item) if request.destroy and report.ok else ((), 0)
+    item.site.world.hosts.write_ssh_config()
+    return Applied(item, report, time.monotonic() - began, left, gone)
+
+
+def _proof(item: Planned) -> tuple[tuple[str, ...], int]:
+    """What of the deleted is still there, read anew, and how many things are gone."""
+    world = item.site.world
+    asked: dict[str, list[Change]] = {}
+    for change in item.plan.changes:
+        if _was_deleted(change):
+            asked.setdefault(change.kind, []).append(change)
+    left: list[str] = []
+    count = 0
+    for name, changes in asked.items():
+        ids = [str(change.there.entry.id) for change in changes if change.there]
+        there = kinds()[name].read_many(world, ids)
+        left += [f"{change.address} ({id})" for change, id in zip(changes, ids, strict=True) if id in there]
+        count += len(ids)
+    return tuple(left), count - len(left)
+
+
+def _was_deleted(change: Change) -> bool:
+    """Whether a thing of the cloud was really deleted: not merely forgotten, and not gone with its host."""
+    if change.action != "delete" or change.there is None or change.goes_with is not None:
+        return False
+    entry = change.there.entry
+    forgotten = entry.adopted or entry.retain or entry.id is None
+    return not forgotten and not issubclass(kinds()[change.kind], OnHost)
+
+
+def known_of(item: Planned) -> dict[str, Values]:
+    """By address, all that is known of a lab's resources after a fresh look."""
+    known: dict[str, Values] = {}
+    for change in item.plan.changes:
+        there = change.there
+        values = there.values if there is not None else None
+        if there is not None and there.entry.surplus:
+            continue
+        if there is None or (values is None and there.unreadable is None):
+            continue
+        remembered = {**there.entry.outputs, **(values or {})}
+        known[change.address] = usable_values(change.wanted, remembered) if change.wanted else remembered
+    return known
+
+
+def outputs_of(site: Site, request: Request, only: str | None = None) -> dict[str, Any]:
+    """The lab's outputs: from the ledger where it knows them, else from a fresh look."""
+    lab = site.lab
+    wanted = dict(lab.outputs) if only is None else {only: lab.outputs[only]}
+    entries = [entry for entry in site.ledger.entries(lab.name) if not entry.surplus]
+    if not entries:
+        return {name: fill(value, scope_of(lab, {})) for name, value in wanted.items()}
+    told: dict[str, Any] = fill(wanted, scope_of(lab, {entry.address: entry.outputs for entry in entries}))
+    if not holds_unknown(told):
+        return told
+    fresh: dict[str, Any] = fill(wanted, scope_of(lab, known_of(plan_site(site, request))))
+    return fresh
+
+
+def check_site(site: Site, request: Request) -> list[Checked]:
+    """The lab's checks, side by side, after a fresh look."""
+    item = plan_site(site, request)
+    lab = item.site.lab
+    scope = scope_of(lab, known_of(item))
+    know_hosts(lab, site.ledger.entries(lab.name), site.world, kinds())
+
+    def run(address: str, command: str, seconds: float) -> Ran:
+        host = site.world.hosts.host(address, timeout=seconds)
+        return host.run(command, timeout=seconds)
+
+    def one(wanted: Check) -> Checked:
+        filled = replace(wanted, target=fill(wanted.target, scope), contains=fill(wanted.contains, scope))
+        return check(filled, proxy=site.access.proxy, run=run)
+
+    if not lab.checks:
+        return []
+    with ThreadPoolExecutor(_CHECKS_SIDE_BY_SIDE, thread_name_prefix="check") as pool:
+        return list(pool.map(one, lab.checks))
+
+
+def hosts_of(site: Site) -> list[str]:
+    """The addresses of the lab's hosts, as last read; their SSH configuration is written, nobody is asked."""
+    hosts = know_hosts(site.lab, site.ledger.entries(site.lab.name), site.world, kinds())
+    site.world.hosts.write_ssh_config()
+    return hosts

@@ -1,0 +1,63 @@
+"""Starting from what ships: a playbook, its templates and inventories, copied into the user's folder."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.errors import Invalid, LabctlError, Problem
+from engine.here import shipped
+
+_FIELD = re.compile(r"\b(?:src|path|file|dockerfile):\s*[\"']?([\w./-]+)")
+
+
+def names() -> list[str]:
+    """The names of the playbooks that ship."""
+    return sorted(path.stem for path in shipped("playbooks").glob("*.yml"))
+
+
+def start(name: str, folder: Path) -> tuple[list[Path], list[Path]]:
+    """Copy the playbook `name`, its templates and the inventories: what was copied, what was there already.
+
+    Nothing is ever overwritten. Raises Invalid for an unknown name, LabctlError where writing fails.
+    """
+    playbook = shipped("playbooks") / f"{name}.yml"
+    if not playbook.is_file():
+        raise Invalid(
+            [Problem(None, f"labctl ships no playbook {name}.", f"There are: {', '.join(names())}.")]
+        )
+    copied: list[Path] = []
+    kept: list[Path] = []
+    for source, target in _files(playbook):
+        place = folder / target
+        if place.exists():
+            kept.append(target)
+            continue
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, place)
+        except OSError as error:
+            raise LabctlError(f"{place} cannot be written: {error.strerror}.") from error
+        copied.append(target)
+    return copied, kept
+
+
+def _files(playbook: Path) -> Iterator[tuple[Path, Path]]:
+    yield playbook, Path("playbooks") / playbook.name
+    inventories = shipped("inventory")
+    for source in sorted(inventories.iterdir()):
+        if source.suffix in (".yml", ".csv") and not source.name.endswith(".lock.yml"):
+            yield source, Path("inventory") / source.name
+    templates = shipped("templates")
+    for first in sorted(_used(playbook, templates)):
+        for source in [first] if first.is_file() else sorted(first.rglob("*")):
+            if source.is_file() and "__pycache__" not in source.parts:
+                yield source, Path("templates") / source.relative_to(templates)
+
+
+def _used(playbook: Path, templates: Path) -> set[Path]:
+    """The files and folders below `templates` that the playbook names."""
+    named = _FIELD.findall(playbook.read_text(encoding="utf-8"))
+    return {templates / name for name in named if not name.startswith("/") and (templates / name).exists()}
