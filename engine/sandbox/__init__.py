@@ -126,7 +126,7 @@ def _start(folder: Path, settings: Settings, say: Callable[[str], None]) -> Runn
         if running is not None:
             return running
         if not mine:
-            raise Unreachable(f"another command has been starting the sandbox in {folder} for too long", _remedy(folder))
+            raise Unreachable(f"another command is still starting the sandbox in {folder}", _remedy(folder))
         killed = (folder / INFO).exists()
         say(
             "the sandbox had been killed; starting it again with the state it last wrote"

@@ -44,7 +44,7 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
     wires = Wires(cloud, fleet)
     fleet.network = wires.network
     cloud.console = fleet.console
-    cloud.watchers.append(lambda: loop.call_soon_threadsafe(fleet.sync))
+    cloud.watchers.append(lambda: _tell(loop, fleet))
     socks = Socks(wires)
     socks_port = await socks.start()
 
@@ -82,6 +82,10 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
 
 def _kept(cloud: Cloud) -> str:
     return ", with the state it had" if cloud.restored else ", empty"
+
+
+def _tell(loop: asyncio.AbstractEventLoop, fleet: Fleet) -> None:
+    loop.call_soon_threadsafe(fleet.sync)
 
 
 def _end(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:

@@ -21,7 +21,9 @@ Forwards = Callable[[str], bool]
 def interfaces(backend: Any) -> list[Any]:
     """The network interfaces of instances that are running."""
     return [
-        nic for nic in backend.enis.values() if nic.instance is not None and nic.instance._state.name == "running"
+        nic
+        for nic in backend.enis.values()
+        if nic.instance is not None and nic.instance._state.name == "running"
     ]
 
 
@@ -37,7 +39,9 @@ def by_public(backends: Iterable[Any], address: str) -> tuple[Any, Any] | None:
 def by_private(backend: Any, vpc: str, address: str) -> Any | None:
     """The interface in `vpc` that has the private `address`."""
     for nic in interfaces(backend):
-        if nic.subnet.vpc_id == vpc and any(one["PrivateIpAddress"] == address for one in nic.private_ip_addresses):
+        if nic.subnet.vpc_id == vpc and any(
+            one["PrivateIpAddress"] == address for one in nic.private_ip_addresses
+        ):
             return nic
     return None
 
@@ -62,16 +66,20 @@ def groups_of(nic: Any) -> frozenset[str]:
 
 def lets_in(nic: Any, address: str, port: int, groups: frozenset[str] = frozenset()) -> bool:
     """Whether the groups of `nic` let in TCP to `port` from `address`, whose interface is in `groups`."""
-    return any(_matches(rule, address, port, groups) for group in nic.group_set for rule in group.ingress_rules)
+    return any(
+        _matches(rule, address, port, groups) for group in nic.group_set for rule in group.ingress_rules
+    )
 
 
 def lets_out(nic: Any, address: str, port: int, groups: frozenset[str] = frozenset()) -> bool:
     """Whether the groups of `nic` let out TCP to `port` of `address`, whose interface is in `groups`."""
-    return any(_matches(rule, address, port, groups) for group in nic.group_set for rule in group.egress_rules)
+    return any(
+        _matches(rule, address, port, groups) for group in nic.group_set for rule in group.egress_rules
+    )
 
 
 def _route(backend: Any, subnet: Any, address: str) -> Any | None:
-    """The route that packets to `address` take: the longest prefix in the table of `subnet`, else the main table."""
+    """The route to `address`: the longest prefix in the table of `subnet`, else in the main table."""
     tables = [one for one in backend.route_tables.values() if one.vpc_id == subnet.vpc_id]
     own = [one for one in tables if subnet.id in one._associations.values()]
     chosen = own or [one for one in tables if one.main_association_id]
@@ -98,7 +106,7 @@ def reachable(backend: Any, nic: Any, caller: str, port: int) -> bool:
 
 
 def seen_as(backend: Any, nic: Any, forwards: Forwards, address: str, port: int) -> str | None:
-    """The public address with which `nic` reaches TCP `port` of `address` on the internet; None: it cannot."""
+    """The public address as which `nic` reaches TCP `port` of `address` out there; None: it cannot."""
     if not lets_out(nic, address, port):
         return None
     return _way_out(backend, nic, forwards, address, port, frozenset())

@@ -26,7 +26,9 @@ BANNER = "OpenSSH_9.6p1 Ubuntu-3ubuntu13.14"
 PATIENCE_SECONDS = 0.4
 """How long a command that seems not to read its input is kept waiting for input that never comes."""
 CONNECT_SECONDS = 10.0
-_READERS = re.compile(r"\b(cat|dd|read|tee|tar|head|sort|xargs|sh|bash|dash|docker|apt-key|gpg|base64|psql|su)\b")
+_READERS = re.compile(
+    r"\b(cat|dd|read|tee|tar|head|sort|xargs|sh|bash|dash|docker|apt-key|gpg|base64|psql|su)\b"
+)
 _KEPT = re.compile(r"(export\s+)?[A-Za-z_][A-Za-z0-9_]*=\S*|export\s.*|alias\s.*|set\s.*|umask\s.*")
 _MARK = b"\x1e"
 

@@ -6,6 +6,7 @@ A connection is one end of a socket pair; at its other end sits an SSH server or
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import socket
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,9 @@ _PRIVATE_NAME = re.compile(r"ip-(\d+)-(\d+)-(\d+)-(\d+)\.(?:ec2|[a-z0-9-]+\.comp
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 MIRROR = "checkip.amazonaws.com"
 """The one host on the internet that answers: it tells callers the address they come from."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class NoSuchHost(Exception):
@@ -75,7 +79,9 @@ class Wires:
             if host == MIRROR:
                 outside = seen_as(backend, nic, self._fleet.forwards, SOMEWHERE, port)
                 return _mirror(port, outside) if outside else None
-            target = self._target(backend, nic, _resolve(host), by_name=not _ADDRESS.fullmatch(host), port=port)
+            target = self._target(
+                backend, nic, _resolve(host), by_name=not _ADDRESS.fullmatch(host), port=port
+            )
         return self._fleet.open(target, port) if target else None
 
     def _target(self, backend: Any, nic: Any, address: str, *, by_name: bool, port: int) -> str | None:
@@ -119,7 +125,7 @@ class GuestNetwork:
         return self._wires.internet(self._instance)
 
     async def connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        """A connection to `host`; None where no answer comes, ConnectionRefusedError where nothing listens."""
+        """A connection to `host`; None: no answer comes. ConnectionRefusedError: nothing listens."""
         try:
             end = self._wires.from_machine(self._instance, host, port)
         except NoSuchHost:
@@ -149,12 +155,12 @@ def _mirror(port: int, address: str) -> socket.socket:
         raise ConnectionRefusedError
     here, there = pair()
     body = f"{address}\n"
-    answer = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close"
 
     async def serve() -> None:
         reader, writer = await asyncio.open_connection(sock=there)
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer.encode())
+        writer.write(f"{head}\r\n\r\n{body}".encode())
         writer.close()
 
     keep(serve())
@@ -168,5 +174,11 @@ def keep(work: Any) -> asyncio.Task[None]:
     """Runs the coroutine `work` to its end; the loop itself keeps tasks only by weak references."""
     task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
     _running.add(task)
-    task.add_done_callback(_running.discard)
+    task.add_done_callback(_ended)
     return task
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    _running.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("in the background: %r", error, exc_info=error)

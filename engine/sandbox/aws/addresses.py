@@ -71,7 +71,7 @@ def free_address(subnet: Any) -> str:
             return str(subnet.cidr[index])
     raise EC2ClientError(
         "InsufficientFreeAddressesInSubnet",
-        f"There are not enough free addresses in subnet '{subnet.id}' to satisfy the requested number of instances.",
+        f"There are not enough free addresses in subnet '{subnet.id}' to satisfy the request.",
     )
 
 
@@ -83,8 +83,13 @@ def _available(subnet: Subnet, instance: Instance) -> str:
 
 def _request(subnet: Subnet, ip: str, instance: Instance) -> None:
     address = ipaddress.ip_address(ip)
-    if address not in subnet.cidr or not 4 <= int(address) - int(subnet.cidr[0]) < subnet.cidr.num_addresses - 1:
-        raise EC2ClientError("InvalidParameterValue", "Address does not fall within the subnet's address range")
+    if (
+        address not in subnet.cidr
+        or not 4 <= int(address) - int(subnet.cidr[0]) < subnet.cidr.num_addresses - 1
+    ):
+        raise EC2ClientError(
+            "InvalidParameterValue", "Address does not fall within the subnet's address range"
+        )
     if ip in _taken(subnet):
         raise EC2ClientError("InvalidIPAddress.InUse", f"Address {ip} is in use.")
     subnet._subnet_ips[ip] = instance
@@ -131,7 +136,9 @@ def mend(pool: PublicAddresses) -> None:
         return told
 
     def disassociate(backend: Any, address: str | None = None, association_id: str | None = None) -> None:
-        found = backend.address_by_ip([address]) if address else backend.address_by_association([association_id])
+        found = (
+            backend.address_by_ip([address]) if address else backend.address_by_association([association_id])
+        )
         nic = found[0].eni
         drop(backend, address, association_id)
         if nic and nic.instance and nic.instance._state.aim == "running":

@@ -17,6 +17,7 @@ from engine.sandbox.aws.mending import replace
 from engine.sandbox.images import SYSTEM_IMAGES, SystemImage, by_id, parameters
 
 ROOT_GIB = 8
+_OURS = ("/aws/service/ami-amazon-linux", "/aws/service/canonical", "/aws/service/debian")
 
 
 def _load_images(backend: Any) -> None:
@@ -73,8 +74,21 @@ def _load_parameters(store: ParameterDict) -> None:
             dict.__setitem__(store, name, [_parameter(store, name, value)])
 
 
+class _Public(Parameter):
+    """A parameter that AWS publishes."""
+
+    @classmethod
+    def has_cfn_attr(cls, attr: str) -> bool:
+        """CloudFormation knows nothing of it."""
+        return False
+
+    def is_created(self) -> bool:
+        """It has always been there."""
+        return True
+
+
 def _parameter(store: ParameterDict, name: str, value: str) -> Parameter:
-    return Parameter(
+    return _Public(
         account_id=store.account_id,
         name=name,
         value=value,
@@ -97,13 +111,17 @@ def mend() -> None:
         vpc = create_default_vpc(backend)
         gateway = backend.create_internet_gateway()
         backend.attach_internet_gateway(gateway.id, vpc.id)
-        main = next(one for one in backend.route_tables.values() if one.vpc_id == vpc.id and one.main_association_id)
+        main = next(
+            one for one in backend.route_tables.values() if one.vpc_id == vpc.id and one.main_association_id
+        )
         backend.create_route(main.id, "0.0.0.0/0", gateway_id=gateway.id)
         backend.default_vpc = vpc
         return vpc
 
     def check_loading(store: ParameterDict, key: str) -> None:
-        if str(key or "").startswith(("/aws/service/ami-amazon-linux", "/aws/service/canonical", "/aws/service/debian")):
+        if str(key or "").startswith(
+            ("/aws/service/ami-amazon-linux", "/aws/service/canonical", "/aws/service/debian")
+        ):
             _load_parameters(store)
         else:
             load_regions(store, key)

@@ -58,7 +58,8 @@ def _ports(protocol: str, start: int | None, end: int | None) -> None:
             raise EC2ClientError("InvalidParameterValue", f"Invalid value '{port}' for portRange.")
     if start > end:
         raise EC2ClientError(
-            "InvalidParameterValue", f"Invalid value '{start}-{end}' for portRange. From port is above the to port."
+            "InvalidParameterValue",
+            f"Invalid value '{start}-{end}' for portRange.",
         )
 
 
@@ -106,8 +107,9 @@ def _stop(backend: Any, params: dict[str, Any]) -> None:
         if instance.lifecycle == "spot":
             raise EC2ClientError(
                 "UnsupportedOperation",
-                f"You can't stop the Spot Instance '{instance.id}' because it is associated with a one-time Spot "
-                "Instance request. You can only stop Spot Instances associated with persistent Spot Instance requests.",
+                f"You can't stop the Spot Instance '{instance.id}' because it is associated with a one-time "
+                "Spot Instance request. You can only stop Spot Instances associated with persistent Spot "
+                "Instance requests.",
             )
 
 
@@ -144,7 +146,9 @@ def _associate_address(backend: Any, params: dict[str, Any]) -> None:
         return
     instance = backend.get_instance(identity)
     if instance._state.aim == "terminated" or instance._state.name == "pending":
-        message = f"The pending or terminated instance '{identity}' is not in a valid state for this operation."
+        message = (
+            f"The pending or terminated instance '{identity}' is not in a valid state for this operation."
+        )
         raise EC2ClientError("InvalidInstanceID", message)
     vpc = instance.nics[0].subnet.vpc_id
     if not any(one.vpc and one.vpc.id == vpc for one in backend.internet_gateways.values()):
@@ -188,7 +192,8 @@ def _associate_table(backend: Any, params: dict[str, Any]) -> None:
     for table in backend.route_tables.values():
         if subnet and table is not wanted and subnet in table._associations.values():
             raise EC2ClientError(
-                "Resource.AlreadyAssociated", f"the specified association for route table {wanted.id} conflicts "
+                "Resource.AlreadyAssociated",
+                f"the specified association for route table {wanted.id} conflicts "
                 "with an existing association",
             )
 

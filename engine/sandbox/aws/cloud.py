@@ -18,12 +18,12 @@ os.environ.update(  # read by moto when it is imported
 )
 
 import moto.backends
-from moto.core import DEFAULT_ACCOUNT_ID
 
 from engine.sandbox.aws import addresses, catalogue, checks, launches, lifecycle, snapshot, teardown
 from engine.sandbox.aws.guard import Guard
 from engine.sandbox.aws.tokens import Tokens
 
+ACCOUNT = "123456789012"
 _QUICK_SECONDS = 0.02
 _LATE_SECONDS = 0.3
 
@@ -58,7 +58,7 @@ class Cloud:
 
     def backends(self) -> dict[str, Any]:
         """The EC2 backends by region, of the regions in use."""
-        return dict(dict.items(moto.backends.get_backend("ec2")[DEFAULT_ACCOUNT_ID]))
+        return dict(moto.backends.get_backend("ec2")[ACCOUNT].items())
 
     def instances(self) -> list[Any]:
         """All instances of all regions, terminated ones too; under `lock`."""

@@ -41,7 +41,9 @@ def create_app(service: SERVICE_NAMES) -> Any:
         app.logger.error("%s failed: %r", service, cause, exc_info=cause)
         # An argument that moto cannot handle stays wrong however often it is sent: not an error to retry.
         code, status = (
-            ("UnsupportedOperation", 400) if isinstance(cause, NotImplementedError) else ("InternalError", 500)
+            ("UnsupportedOperation", 400)
+            if isinstance(cause, NotImplementedError)
+            else ("InternalError", 500)
         )
         body, content_type = document(
             str(service),

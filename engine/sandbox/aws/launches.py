@@ -84,8 +84,10 @@ def _place(backend: Any, params: dict[str, Any]) -> None:
         return
     vpc = backend.get_default_vpc()
     if vpc is None:
-        raise EC2ClientError("VPCIdNotSpecified", "No default VPC for this user. GroupName is only supported for "
-                             "EC2-Classic and default VPC.")
+        raise EC2ClientError(
+            "VPCIdNotSpecified",
+            "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.",
+        )
     zone = (params.get("Placement") or {}).get("AvailabilityZone")
     subnets = sorted(
         (one for one in backend.describe_subnets() if one.vpc_id == vpc.id and one.default_for_az),
@@ -107,15 +109,19 @@ def _check_groups(backend: Any, params: dict[str, Any]) -> None:
     if nics and given:
         raise EC2ClientError(
             "InvalidParameterCombination",
-            "Network interfaces and an instance-level security groups may not be specified on the same request",
+            "Network interfaces and an instance-level security groups may not be specified on the same "
+            "request",
         )
-    places = [(params.get("SubnetId"), given)] + [(nic.get("SubnetId"), nic.get("Groups") or ()) for nic in nics]
+    places = [(params.get("SubnetId"), given)] + [
+        (nic.get("SubnetId"), nic.get("Groups") or ()) for nic in nics
+    ]
     for subnet, groups in places:
         vpc = backend.get_subnet(subnet).vpc_id if subnet else None
         for group in groups:
             if require_group(backend, group).vpc_id != vpc and vpc:
                 raise EC2ClientError(
-                    "InvalidParameter", f"Security group {group} and subnet {subnet} belong to different networks."
+                    "InvalidParameter",
+                    f"Security group {group} and subnet {subnet} belong to different networks.",
                 )
 
 
@@ -134,7 +140,8 @@ def _complete_volumes(backend: Any, params: dict[str, Any]) -> None:
             if int(volume.setdefault("VolumeSize", ROOT_GIB)) < ROOT_GIB:
                 raise EC2ClientError(
                     "InvalidBlockDeviceMapping",
-                    f"Volume of size {volume['VolumeSize']}GB is smaller than snapshot, expect size >= {ROOT_GIB}GB",
+                    f"Volume of size {volume['VolumeSize']}GB is smaller than snapshot, "
+                    f"expect size >= {ROOT_GIB}GB",
                 )
             volume.setdefault("VolumeType", "gp2")
     params["BlockDeviceMappings"] = mappings
@@ -151,7 +158,10 @@ def _tags(params: dict[str, Any], sort: str) -> dict[str, str]:
 
 def _launched(backend: Any, params: dict[str, Any], reservation: Any) -> None:
     specified = {nic.get("NetworkInterfaceId") for nic in params.get("NetworkInterfaces") or ()}
-    keep = {int(nic.get("DeviceIndex", 0)): nic.get("DeleteOnTermination") for nic in params.get("NetworkInterfaces") or ()}
+    keep = {
+        int(nic.get("DeviceIndex", 0)): nic.get("DeleteOnTermination")
+        for nic in params.get("NetworkInterfaces") or ()
+    }
     for instance in reservation.instances:
         instance.client_token = params.get("ClientToken", "")
         instance.launch_key = _public_key(backend, params.get("KeyName"))
@@ -229,7 +239,10 @@ def _nat_listed(backend: Any, params: dict[str, Any], result: Any) -> None:
 
 
 def _prepare_image(backend: Any, params: dict[str, Any]) -> None:
-    if any(image.name == params.get("Name") and image.owner_id == backend.account_id for image in backend.amis.values()):
+    if any(
+        image.name == params.get("Name") and image.owner_id == backend.account_id
+        for image in backend.amis.values()
+    ):
         raise EC2ClientError(
             "InvalidAMIName.Duplicate", f"AMI name {params.get('Name')} is already in use by AMI"
         )
@@ -255,8 +268,10 @@ def settle(backend: Any, now: float) -> None:
                     backend.disassociate_address(address=address.public_ip)
             backend.enis.pop(nic.id)
     for key, reservation in list(backend.reservations.items()):
-        if all(one._state.aim == "terminated" and now - one._state.since > REMEMBER_SECONDS
-               for one in reservation.instances):
+        if all(
+            one._state.aim == "terminated" and now - one._state.since > REMEMBER_SECONDS
+            for one in reservation.instances
+        ):
             del backend.reservations[key]
 
 

@@ -33,7 +33,7 @@ class TimedState(InstanceState):
         self.reboots = 0
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         """The state now, in AWS's words."""
         passed = time.time() - self.since
         if self.aim == "running":
@@ -51,7 +51,7 @@ class TimedState(InstanceState):
             self.since = time.time()
 
     @property
-    def code(self) -> int:  # type: ignore[override]
+    def code(self) -> int:
         """The state's number in the API."""
         return _CODES[self.name]
 

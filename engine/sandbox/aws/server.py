@@ -68,4 +68,6 @@ def _may_change(environ: dict[str, Any]) -> bool:
     if "/ec2/aws4_request" in environ.get("HTTP_AUTHORIZATION", "") or environ["REQUEST_METHOD"] in _SAFE:
         return False
     operation = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
-    return "/sts/aws4_request" not in environ.get("HTTP_AUTHORIZATION", "") and not operation.startswith(_READS)
+    return "/sts/aws4_request" not in environ.get("HTTP_AUTHORIZATION", "") and not operation.startswith(
+        _READS
+    )

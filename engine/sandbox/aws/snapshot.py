@@ -24,12 +24,7 @@ _log = logging.getLogger(__name__)
 
 def take(addresses: PublicAddresses, tokens: Tokens) -> bytes:
     """Everything of the cloud that must last, as bytes; to be called while nothing changes it."""
-    kept = {
-        service: {
-            account: dict(regions.items()) for account, regions in dict.items(moto.backends.get_backend(service))
-        }
-        for service in SERVICES
-    }
+    kept = {service: _by_region(moto.backends.get_backend(service)) for service in SERVICES}
     state = {
         "format": FORMAT,
         "dealt": addresses.dealt,
@@ -40,13 +35,21 @@ def take(addresses: PublicAddresses, tokens: Tokens) -> bytes:
     return pickle.dumps(state)
 
 
+def _by_region(backends: Any) -> dict[str, dict[str, Any]]:
+    return {account: dict(regions.items()) for account, regions in backends.items()}
+
+
 def _parameters() -> dict[tuple[str, str], dict[str, Any]]:
     """SSM's own parameters by account and region; its backend as a whole does not pickle."""
     return {
-        (account, region): {name: kept for name, kept in backend._parameters.items() if not name.startswith("/aws/")}
-        for account, regions in dict.items(moto.backends.get_backend("ssm"))
+        (account, region): _own(backend)
+        for account, regions in _by_region(moto.backends.get_backend("ssm")).items()
         for region, backend in regions.items()
     }
+
+
+def _own(backend: Any) -> dict[str, Any]:
+    return {name: kept for name, kept in backend._parameters.items() if not name.startswith("/aws/")}
 
 
 def write(path: Path, state: bytes) -> None:
@@ -71,7 +74,7 @@ def restore(path: Path, addresses: PublicAddresses) -> Tokens | None:
     except (pickle.UnpicklingError, AttributeError, ImportError, KeyError, TypeError, EOFError) as error:
         aside = path.with_suffix(".unreadable")
         os.replace(path, aside)
-        _log.warning("the state of the last sandbox cannot be read (%s); starting empty, kept %s", error, aside)
+        _log.warning("the last sandbox's state cannot be read (%s); starting empty, kept %s", error, aside)
         return None
     addresses.dealt = kept["dealt"]
     for service, accounts in kept["services"].items():

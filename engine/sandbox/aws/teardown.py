@@ -74,7 +74,9 @@ def _delete_vpc(backend: Any, params: dict[str, Any]) -> None:
     used = any(one.vpc_id == vpc for one in backend.describe_subnets())
     used = used or any(one.vpc and one.vpc.id == vpc for one in backend.internet_gateways.values())
     used = used or any(one.name != "default" for one in backend.groups.get(vpc, {}).values())
-    used = used or any(one.vpc_id == vpc and not one.main_association_id for one in backend.route_tables.values())
+    used = used or any(
+        one.vpc_id == vpc and not one.main_association_id for one in backend.route_tables.values()
+    )
     if used or _gateways_of(backend, vpc=vpc):
         _violation(f"The vpc '{vpc}' has dependencies and cannot be deleted.")
 
