@@ -51,7 +51,7 @@ def assign(address: str, command: str, output: str = "id") -> str:
 
 
 def options(**given: Any) -> str:
-    """The options of an `aws` command; None leaves one out, True gives the flag alone, lists several words."""
+    """The options of an `aws` command; None leaves one out, True is the flag alone, lists several words."""
     words = []
     for name, value in given.items():
         flag = "--" + name.strip("_").replace("_", "-")

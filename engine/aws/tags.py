@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 LAB: Final = "labctl:lab"
 ADDRESS: Final = "labctl:address"
 TOKEN: Final = "labctl:token"
-"""The idempotency token of the create, so that the thing a lost answer told of can be told from older ones."""
+"""The token of the create: tells the thing that a lost answer was about from older ones."""
 
 
 def tags_for(world: World, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """All tags of a thing made now by `world.job`; its Name is the lab and the address unless the lab says else."""
+    """All tags of a thing made now by `world.job`; the lab's own may change its Name."""
     job = world.job
     own = {LAB: world.lab, ADDRESS: job.address}
     if job.token:
@@ -42,7 +42,7 @@ def tags_of(thing: Mapping[str, Any]) -> dict[str, str]:
 
 
 def made_by(world: World) -> list[dict[str, Any]]:
-    """Filters for what a create for `world.job` may have made: its lab, address, and token if there is one."""
+    """Filters for what a create for `world.job` may have made: lab, address, and token if there is one."""
     wanted = {LAB: world.lab, ADDRESS: world.job.address}
     if world.job.token:
         wanted[TOKEN] = world.job.token

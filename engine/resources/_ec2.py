@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import made_by, values_filter
-from engine.errors import HalfMade, LabctlError, LostAnswer, StepFailed
+from engine.errors import HalfMade, LabctlError, StepFailed
 
 if TYPE_CHECKING:
     from engine.world import World
+
+T = TypeVar("T")
 
 _VALUES_A_FILTER: Final = 200
 """The most values that EC2 takes in one filter."""
@@ -26,7 +28,6 @@ _IN_USE: Final = frozenset(
         "VolumeInUse",
         "InvalidNetworkInterface.InUse",
         "InvalidSnapshot.InUse",
-        "IncorrectState",
     }
 )
 
@@ -38,26 +39,47 @@ def ask(world: World, operation: str, **params: Any) -> dict[str, Any]:
 
 def make(world: World, operation: str, **params: Any) -> dict[str, Any]:
     """An EC2 create. What it refers to may have been made a moment ago and not be visible everywhere yet."""
+    return insist(
+        world,
+        lambda: world.aws.call("ec2", operation, **params),
+        settles,
+        what="AWS to see what was just made",
+        timeout=_SETTLES,
+    )
 
-    def attempt() -> dict[str, Any] | None:
-        nonlocal refused
+
+def insist(
+    world: World, act: Callable[[], T], passing: Callable[[AwsError], bool], *, what: str, timeout: float
+) -> T:
+    """What `act` gives, tried again while AWS refuses for a `passing` reason; its last refusal in the end."""
+    refusals: list[AwsError] = []
+
+    def attempt() -> tuple[T] | None:
         try:
-            return world.aws.call("ec2", operation, **params)
+            return (act(),)
         except AwsError as error:
-            if not settles(error):
+            if not passing(error):
                 raise
-            refused = error
+            refusals.append(error)
             return None
 
-    refused: AwsError | None = None
     try:
-        return world.aws.poll(
-            attempt, what="AWS to see what was just made", timeout=_SETTLES, say=world.job.say
-        )
+        return world.aws.poll(attempt, what=what, timeout=timeout, say=world.job.say)[0]
     except AwsError:
         raise
-    except StepFailed:
-        raise refused or StepFailed(f"{operation} was not accepted") from None
+    except StepFailed as error:
+        raise (refusals[-1] if refusals else error) from None
+
+
+def once_seen(world: World, operation: str, **params: Any) -> dict[str, Any]:
+    """A harmless request about things made a moment ago, which not all of EC2 may have seen yet."""
+    return insist(
+        world,
+        lambda: ask(world, operation, **params),
+        lambda error: error.not_found,
+        what="AWS to see what was just made",
+        timeout=_SETTLES,
+    )
 
 
 def settles(error: AwsError) -> bool:
@@ -67,11 +89,9 @@ def settles(error: AwsError) -> bool:
 
 
 def finish(world: World, id: str, step: Callable[[], object]) -> None:
-    """The second half of a create: when it fails, the thing `id` is there all the same and must be remembered."""
+    """The second half of a create: when it fails, the thing `id` is there all the same (HalfMade)."""
     try:
         step()
-    except LostAnswer as error:
-        raise HalfMade(id, error.message, error.remedy) from error
     except LabctlError as error:
         raise HalfMade(id, error.message, error.remedy) from error
 
@@ -110,34 +130,26 @@ def remove(
     `holders` tells, for the message when that takes too long, what holds it.
     """
 
-    def attempt() -> bool | None:
-        nonlocal refused
-        try:
-            ask(world, operation, **params)
-            return True
-        except AwsError as error:
-            if error.not_found:
-                return False
-            if error.code not in _IN_USE:
-                raise
-            refused = error
-            return None
-
-    refused: AwsError | None = None
     try:
-        return world.aws.poll(
-            attempt, what="others to let go of it", timeout=seconds(world, _LETS_GO), say=world.job.say
+        insist(
+            world,
+            lambda: ask(world, operation, **params),
+            lambda error: error.code in _IN_USE,
+            what="others to let go of it",
+            timeout=seconds(world, _LETS_GO),
         )
-    except AwsError:
-        raise
-    except StepFailed:
+    except AwsError as error:
+        if error.not_found:
+            return False
+        if error.code not in _IN_USE:
+            raise
         held = holders() if holders else []
         by = f"; still in use by {', '.join(held)}" if held else ""
-        said = refused.message if refused else operation
         raise StepFailed(
-            f"it cannot be deleted: {said}{by}",
+            f"it cannot be deleted: {error.message}{by}",
             "delete what uses it (it may have been made outside labctl), then run the same command again",
         ) from None
+    return True
 
 
 def quietly(world: World, operation: str, *codes: str, **params: Any) -> None:

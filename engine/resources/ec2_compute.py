@@ -1,0 +1,666 @@
+"""Key pairs and instances."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from engine.aws.errors import AwsError
+from engine.aws.tags import made_by, tag_specifications, values_filter
+from engine.by_hand import assign, aws, variable, word
+from engine.errors import LabctlError, StepFailed
+from engine.refs import Unknown
+from engine.resource import Fields, Fixed, Id, Machine, Output, Resource, Unread, Values, plain
+from engine.resources import _key_files, _prices
+from engine.resources._contact import explain, host_keys, not_ready
+from engine.resources._ec2 import ask, described, finish, found, make, once_seen, quietly, seconds
+from engine.resources._images import image_id, root_device
+
+if TYPE_CHECKING:
+    from engine.world import World
+
+_LIVE = ("pending", "running", "stopping", "stopped")
+_NEEDS_A_STOP = frozenset({"instance_type", "ebs_optimized"})
+_FILE_TAG = "labctl:private_key_file"
+"""Where the private key was written: looking and deleting know nothing but the id."""
+
+
+class Ec2Key(Resource):
+    """A key pair: AWS makes it and its private key is written to a file once, or a public key is imported."""
+
+    kind: ClassVar[str] = "ec2_key"
+    outputs: ClassVar[Mapping[str, Output]] = {
+        "id": Output("the key pair's id, key-…"),
+        "fingerprint": Output("AWS's fingerprint of it"),
+        "public_key": Output("the public key in OpenSSH's form"),
+    }
+
+    key_name: Fixed[str] = Field(min_length=1, max_length=255)
+    """One of its kind in the account and region."""
+    private_key_file: Fixed[str | None] = None
+    """Where the private key goes when AWS makes the pair (mode 0600, never over another key)."""
+    key_type: Fixed[Literal["ed25519", "rsa"]] = "ed25519"
+    public_key_material: Fixed[str | None] = None
+    """A public key to import (`ssh-ed25519 AAAA…`)."""
+    public_key_file: str | None = None
+    """A file with a public key to import."""
+
+    @field_validator("public_key_material")
+    @classmethod
+    def _public(cls, value: str | None) -> str | None:
+        return None if value is None else _key_files.checked_public(value, "public_key_material")
+
+    @field_validator("public_key_file")
+    @classmethod
+    def _readable(cls, value: str | None) -> str | None:
+        if value is not None:
+            _key_files.read_public(value)
+        return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        sources = ("private_key_file", "public_key_material", "public_key_file")
+        if sum(getattr(self, name) is not None for name in sources) != 1:
+            raise ValueError(
+                "write one of private_key_file (AWS makes the key pair; where its private key goes), "
+                "public_key_file or public_key_material (a key you have)"
+            )
+        return self
+
+    def wanted(self, also: Sequence[str] = ()) -> Values:
+        """The values asked for; a public key from a file counts as given in the playbook."""
+        values = super().wanted(also)
+        path = values.pop("public_key_file", None)
+        if path is not None:
+            values["public_key_material"] = (
+                path if isinstance(path, Unknown) else _key_files.read_public(path)
+            )
+        if self.private_key_file is None:
+            values.pop("key_type", None)  # an imported key is of the type that it is
+        return values
+
+    @classmethod
+    def differs(cls, name: str, wanted: Any, there: Any) -> bool:
+        """Public keys are compared without their comments."""
+        if name == "public_key_material" and isinstance(wanted, str) and isinstance(there, str):
+            return wanted.split()[:2] != there.split()[:2]
+        return super().differs(name, wanted, there)
+
+    @classmethod
+    def describe_difference(cls, name: str, wanted: Any, there: Any) -> str | None:
+        """That the private key is no longer in its file."""
+        if name == "private_key_file" and isinstance(wanted, str) and there is None:
+            return f"{wanted} does not hold its private key (AWS cannot give it again)"
+        return None
+
+    def create(self, world: World) -> str:
+        """CreateKeyPair and the file, or ImportKeyPair. The private key is nowhere but in the file."""
+        if self.private_key_file is None:
+            return self._import(world)
+        with _key_files.reserve(self.private_key_file, f"{world.lab} {world.job.address}") as write:
+            answer = make(
+                world,
+                "create_key_pair",
+                KeyName=self.key_name,
+                KeyType=self.key_type,
+                KeyFormat="pem",
+                TagSpecifications=tag_specifications(
+                    world, "key-pair", more={_FILE_TAG: self.private_key_file}
+                ),
+            )
+            try:
+                write(str(answer["KeyMaterial"]))
+            except (OSError, LabctlError):
+                # Nobody will ever have this private key: the pair is of no use.
+                type(self).delete(world, str(answer["KeyPairId"]))
+                raise
+        return str(answer["KeyPairId"])
+
+    def _import(self, world: World) -> str:
+        material = self.public_key_material or _key_files.read_public(self.public_key_file or "")
+        answer = make(
+            world,
+            "import_key_pair",
+            KeyName=self.key_name,
+            PublicKeyMaterial=material.encode(),
+            TagSpecifications=tag_specifications(world, "key-pair"),
+        )
+        return str(answer["KeyPairId"])
+
+    @classmethod
+    def read_many(cls, world: World, ids: Sequence[str]) -> dict[str, Values]:
+        """DescribeKeyPairs with public keys; the private key's file counts if it holds the same key."""
+        return {key["KeyPairId"]: cls._values(key) for key in _key_pairs(world, ids)}
+
+    @staticmethod
+    def _values(key: Mapping[str, Any]) -> Values:
+        public = str(key.get("PublicKey") or "").strip() or None
+        path = _file_of(key)
+        return {
+            "id": key["KeyPairId"],
+            "key_name": key["KeyName"],
+            "key_type": key.get("KeyType", "rsa"),
+            "fingerprint": key.get("KeyFingerprint"),
+            "public_key": public,
+            "public_key_material": public,
+            "private_key_file": path if path and public and _key_files.holds(path, public) else None,
+        }
+
+    @classmethod
+    def delete(cls, world: World, id: str) -> None:
+        """DeleteKeyPair by id; the file that labctl wrote goes too, if it still holds that key."""
+        keys = _key_pairs(world, [id])
+        quietly(world, "delete_key_pair", KeyPairId=id)
+        for key in keys:
+            path = _file_of(key)
+            if path:
+                _key_files.remove(path, str(key.get("PublicKey") or ""))
+
+    @classmethod
+    def find(cls, world: World) -> list[str]:
+        """By the tags that the create was sent with."""
+        return found(world, "describe_key_pairs", "KeyPairs", "KeyPairId")
+
+    def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
+        """`aws ec2 create-key-pair` into a file, or `import-key-pair`."""
+        if action == "delete":
+            return [f"aws ec2 delete-key-pair --key-pair-id {word(id)}"]
+        if self.private_key_file is None:
+            material = self.public_key_file or "key.pub"
+            given = f"--public-key-material fileb://{material}"
+            return [f"aws ec2 import-key-pair --key-name {word(self.key_name)} {given}"]
+        path = word(self.private_key_file).replace("'~/", "~/'")
+        command = aws("create-key-pair", query="KeyMaterial", key_name=self.key_name, key_type=self.key_type)
+        return [f"(umask 077; {command} > {path})"]
+
+
+def _key_pairs(world: World, ids: Sequence[str]) -> list[dict[str, Any]]:
+    return described(world, "describe_key_pairs", "KeyPairs", "key-pair-id", ids, IncludePublicKey=True)
+
+
+def _file_of(key: Mapping[str, Any]) -> str | None:
+    tags = {tag["Key"]: tag["Value"] for tag in key.get("Tags", ())}
+    return tags.get(_FILE_TAG)
+
+
+class MetadataOptions(Fields):
+    """The instance metadata service."""
+
+    http_tokens: Literal["required", "optional"] = "required"
+    """`required` is IMDSv2 only."""
+    http_endpoint: Literal["enabled", "disabled"] = "enabled"
+    http_put_response_hop_limit: int | None = Field(default=None, ge=1, le=64)
+    """2 lets containers ask it too."""
+    instance_metadata_tags: Literal["enabled", "disabled"] | None = None
+
+
+_METADATA = {
+    "http_tokens": "HttpTokens",
+    "http_endpoint": "HttpEndpoint",
+    "http_put_response_hop_limit": "HttpPutResponseHopLimit",
+    "instance_metadata_tags": "InstanceMetadataTags",
+}
+
+
+class Ec2Instance(Resource):
+    """An EC2 instance, a host that others can live on."""
+
+    kind: ClassVar[str] = "ec2_instance"
+    is_host: ClassVar[bool] = True
+    takes_along: ClassVar[bool] = True
+    pinned: ClassVar[frozenset[str]] = frozenset({"image"})
+    outputs: ClassVar[Mapping[str, Output]] = {
+        "id": Output("the instance's id, i-…"),
+        "instance_id": Output("the same as id"),
+        "image_id": Output("the id of its image"),
+        "public_ip": Output("its public address, if it has one; a new one after each stop and start"),
+        "public_dns": Output("its public DNS name"),
+        "private_ip": Output("its private address"),
+        "private_dns": Output("its private DNS name"),
+        "state": Output("running, stopped, …"),
+        "network_interface_id": Output("its first network interface, eni-…"),
+        "subnet_id": Output("the subnet it stands in"),
+        "vpc_id": Output("the VPC it stands in"),
+    }
+
+    image: Fixed[str]
+    """An id, an alias (ubuntu-22.04, ubuntu-24.04, debian-12, amazon-linux-2023), or a name filter with *."""
+    instance_type: str
+    """Changed in place: stopped, changed, started."""
+    key_name: Fixed[Id | None] = None
+    security_groups: list[Id] | None = None
+    """Ids of groups; the VPC's default group where left out."""
+    vpc_subnet_id: Fixed[Id | None] = None
+    """A default subnet where left out."""
+    availability_zone: Fixed[str | None] = None
+    assign_public_ip: Fixed[Unread[bool | None]] = None
+    """As the subnet says where left out."""
+    private_ip_address: Fixed[str | None] = None
+    source_dest_check: bool = True
+    """False for a host that forwards packets of others."""
+    volume_size: Fixed[Unread[int | None]] = Field(default=None, ge=1, le=65536)
+    """GiB of the root volume; as the image says where left out."""
+    volume_type: Fixed[Unread[Literal["gp2", "gp3", "io1", "io2", "standard"] | None]] = None
+    volume_encrypted: Fixed[Unread[bool | None]] = None
+    user_data: Fixed[Unread[str | None]] = None
+    """Run by cloud-init at the first boot; at most 16 KB."""
+    iam_instance_profile: str | None = None
+    """The name of an instance profile."""
+    metadata_options: MetadataOptions = MetadataOptions()
+    ebs_optimized: bool | None = None
+    market: Fixed[Literal["on-demand", "spot"]] = "on-demand"
+    max_price: Fixed[Unread[float | None]] = Field(default=None, gt=0)
+    """USD per hour at most for spot; the on-demand price where left out."""
+    cpu_credits: Unread[Literal["standard", "unlimited"] | None] = None
+    """For burstable types (t2, t3, t4g)."""
+    termination_protection: Unread[bool] = False
+    instance_initiated_shutdown_behavior: Unread[Literal["stop", "terminate"] | None] = None
+    """What `shutdown` on the host does."""
+    running: bool = True
+    """False: made, then stopped; nothing but its volumes is billed."""
+
+    @field_validator("instance_type")
+    @classmethod
+    def _type(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z0-9-]+\.[a-z0-9-]+", value):
+            raise ValueError(f"{value!r} is no instance type: write one like t3.micro")
+        return value
+
+    @field_validator("user_data")
+    @classmethod
+    def _small_enough(cls, value: str | None) -> str | None:
+        if value is not None and len(value.encode()) > 16384:
+            raise ValueError("AWS takes at most 16 KB of user data: copy files with the host's own resources")
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.market == "on-demand" and self.max_price is not None:
+            raise ValueError("max_price is for market: spot")
+        if self.market == "spot" and self.running is False:
+            raise ValueError("a spot instance of this kind cannot be stopped: leave running out")
+        return self
+
+    @classmethod
+    def resolve(cls, world: World, field: str, name: str) -> str:
+        """The image's id (SSM GetParameter, DescribeImages)."""
+        return image_id(world, name)
+
+    def wanted(self, also: Sequence[str] = ()) -> Values:
+        """The values asked for, and that it runs: what lives on it needs that."""
+        return {**super().wanted(also), "running": self.running}
+
+    @classmethod
+    def differs(cls, name: str, wanted: Any, there: Any) -> bool:
+        """Groups in any order; of the metadata options only those asked for; profiles by name."""
+        if name == "security_groups" and isinstance(wanted, list) and isinstance(there, list):
+            return {str(item) for item in wanted} != set(there)
+        if name == "metadata_options" and isinstance(wanted, dict) and isinstance(there, dict):
+            return any(there.get(key) != value for key, value in wanted.items())
+        if name == "iam_instance_profile" and isinstance(wanted, str) and isinstance(there, str):
+            return wanted.rpartition("/")[2] != there
+        return super().differs(name, wanted, there)
+
+    def replaces(self, name: str, there: Values) -> bool:
+        """A one-time spot instance cannot be stopped, so what needs a stop needs a new one."""
+        if name in _NEEDS_A_STOP and there.get("market") == "spot":
+            return True
+        return super().replaces(name, there)
+
+    @classmethod
+    def unsettles(cls, changed: frozenset[str]) -> frozenset[str]:
+        """A stop and start gives another public address."""
+        if changed & (_NEEDS_A_STOP | {"running"}):
+            return frozenset({"public_ip", "public_dns", "state"})
+        return frozenset()
+
+    def create(self, world: World) -> str:
+        """RunInstances with a token and all tags; returns once it runs."""
+        answer = make(world, "run_instances", **self._request(world))
+        id = str(answer["Instances"][0]["InstanceId"])
+        finish(world, id, lambda: self._complete(world, id))
+        return id
+
+    def _request(self, world: World) -> dict[str, Any]:
+        image = image_id(world, self.image)
+        tagged = ["instance", "volume", "network-interface"]
+        if self.market == "spot":
+            tagged.append("spot-instances-request")
+        optional = {
+            "KeyName": self.key_name,
+            "UserData": self.user_data,
+            "IamInstanceProfile": _profile(self.iam_instance_profile),
+            "EbsOptimized": self.ebs_optimized,
+            "DisableApiTermination": self.termination_protection or None,
+            "InstanceInitiatedShutdownBehavior": self.instance_initiated_shutdown_behavior,
+            "CreditSpecification": {"CpuCredits": self.cpu_credits} if self.cpu_credits else None,
+            "Placement": {"AvailabilityZone": self.availability_zone} if self.availability_zone else None,
+            "InstanceMarketOptions": self._market(),
+            "BlockDeviceMappings": self._root_volume(world, image),
+            "ClientToken": world.job.token or None,
+            **self._network(),
+        }
+        return {
+            "ImageId": image,
+            "InstanceType": self.instance_type,
+            "MinCount": 1,
+            "MaxCount": 1,
+            "MetadataOptions": _metadata(self.metadata_options),
+            "TagSpecifications": tag_specifications(world, *tagged),
+            **{name: value for name, value in optional.items() if value is not None},
+        }
+
+    def _network(self) -> dict[str, Any]:
+        if self.assign_public_ip is None:
+            return {
+                "SecurityGroupIds": self.security_groups,
+                "SubnetId": self.vpc_subnet_id,
+                "PrivateIpAddress": self.private_ip_address,
+            }
+        # A public address is asked for on the interface, and then the rest must be said there too.
+        interface = {
+            "DeviceIndex": 0,
+            "AssociatePublicIpAddress": self.assign_public_ip,
+            "DeleteOnTermination": True,
+            "Groups": self.security_groups,
+            "SubnetId": self.vpc_subnet_id,
+            "PrivateIpAddress": self.private_ip_address,
+        }
+        return {
+            "NetworkInterfaces": [{name: value for name, value in interface.items() if value is not None}]
+        }
+
+    def _market(self) -> dict[str, Any] | None:
+        if self.market != "spot":
+            return None
+        limit = {} if self.max_price is None else {"MaxPrice": f"{self.max_price:g}"}
+        return {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time", **limit}}
+
+    def _root_volume(self, world: World, image: str) -> list[dict[str, Any]] | None:
+        asked = {
+            "VolumeSize": self.volume_size,
+            "VolumeType": self.volume_type,
+            "Encrypted": self.volume_encrypted,
+        }
+        volume = {name: value for name, value in asked.items() if value is not None}
+        if not volume:
+            return None
+        return [{"DeviceName": root_device(world, image), "Ebs": {"DeleteOnTermination": True, **volume}}]
+
+    def _complete(self, world: World, id: str) -> None:
+        if not self.source_dest_check:
+            once_seen(world, "modify_instance_attribute", InstanceId=id, SourceDestCheck={"Value": False})
+        _until(world, id, "running")
+        if not self.running:
+            _stop(world, id)
+
+    @classmethod
+    def read_many(cls, world: World, ids: Sequence[str]) -> dict[str, Values]:
+        """DescribeInstances; terminated ones are gone."""
+        return {
+            instance["InstanceId"]: _values(instance)
+            for instance in _instances(world, ids)
+            if instance["State"]["Name"] in _LIVE
+        }
+
+    def update(self, world: World, id: str, changed: frozenset[str]) -> None:
+        """Settings first; then, where one needs it, a stop; in the end it runs or not, as asked."""
+        self._set(world, id, changed)
+        if not changed & (_NEEDS_A_STOP | {"running"}):
+            return
+        if changed & _NEEDS_A_STOP or not self.running:
+            _stop(world, id)
+        if "instance_type" in changed:
+            self._modify(world, id, InstanceType={"Value": self.instance_type})
+        if "ebs_optimized" in changed:
+            self._modify(world, id, EbsOptimized={"Value": bool(self.ebs_optimized)})
+        if self.running:
+            world.job.say("starting it again")
+            ask(world, "start_instances", InstanceIds=[id])
+            _until(world, id, "running")
+
+    @staticmethod
+    def _modify(world: World, id: str, **attribute: Any) -> None:
+        ask(world, "modify_instance_attribute", InstanceId=id, **attribute)
+
+    def _set(self, world: World, id: str, changed: frozenset[str]) -> None:
+        attributes: dict[str, dict[str, Any]] = {
+            "security_groups": {"Groups": self.security_groups or []},
+            "source_dest_check": {"SourceDestCheck": {"Value": self.source_dest_check}},
+            "termination_protection": {"DisableApiTermination": {"Value": self.termination_protection}},
+            "instance_initiated_shutdown_behavior": {
+                "InstanceInitiatedShutdownBehavior": {
+                    "Value": self.instance_initiated_shutdown_behavior or "stop"
+                }
+            },
+        }
+        for name, attribute in attributes.items():
+            if name in changed:
+                self._modify(world, id, **attribute)
+        if "metadata_options" in changed:
+            options = _metadata(self.metadata_options)
+            ask(world, "modify_instance_metadata_options", InstanceId=id, **options)
+        if "cpu_credits" in changed and self.cpu_credits:
+            credits = [{"InstanceId": id, "CpuCredits": self.cpu_credits}]
+            ask(world, "modify_instance_credit_specification", InstanceCreditSpecifications=credits)
+        if "iam_instance_profile" in changed:
+            _set_profile(world, id, _profile(self.iam_instance_profile))
+
+    @classmethod
+    def delete(cls, world: World, id: str) -> None:
+        """TerminateInstances; waits until it is terminated, for then its group and subnet are free."""
+        quietly(world, "terminate_instances", InstanceIds=[id])
+
+        def gone() -> bool | None:
+            states = {instance["State"]["Name"] for instance in _instances(world, [id])}
+            return True if states <= {"terminated"} else None
+
+        what = f"instance {id} to be terminated"
+        world.aws.poll(gone, what=what, timeout=seconds(world, 600), say=world.job.say)
+
+    @classmethod
+    def find(cls, world: World) -> list[str]:
+        """By the tags that RunInstances was sent with, while it lives."""
+        live = {"Name": "instance-state-name", "Values": list(_LIVE)}
+        reservations = _made(world, live)
+        return [str(instance["InstanceId"]) for instance in reservations]
+
+    def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
+        """`aws ec2 run-instances` as the handout has it, and what of it others need in variables."""
+        own = word(id) if id else f'"${variable(self._address)}"'
+        if action == "delete":
+            return [
+                f"aws ec2 terminate-instances --instance-ids {own}",
+                f"aws ec2 wait instance-terminated --instance-ids {own}",
+            ]
+        return self._made_by_hand(own) if action == "create" else self._changed_by_hand(own, changed)
+
+    def _made_by_hand(self, own: str) -> list[str]:
+        public = {
+            None: "",
+            True: " --associate-public-ip-address",
+            False: " --no-associate-public-ip-address",
+        }
+        command = aws(
+            "run-instances",
+            image_id=self.image,
+            instance_type=self.instance_type,
+            key_name=self.key_name,
+            security_group_ids=self.security_groups,
+            subnet_id=self.vpc_subnet_id,
+            private_ip_address=self.private_ip_address,
+        )
+        asked = public.get(self.assign_public_ip, "") + " --metadata-options HttpTokens=required"
+        query = " --query 'Instances[0].InstanceId' --output text"
+        told = {
+            "subnet_id": "SubnetId",
+            "network_interface_id": "NetworkInterfaces[0].NetworkInterfaceId",
+            "private_ip": "PrivateIpAddress",
+            "public_ip": "PublicIpAddress",
+            "public_dns": "PublicDnsName",
+        }
+        names = " ".join(variable(self._address, name) for name in told)
+        lines = [
+            assign(self._address, command + asked + query),
+            f"aws ec2 wait instance-running --instance-ids {own}",
+            f'read -r {names} <<< "$(aws ec2 describe-instances --instance-ids {own} --query '
+            f"'Reservations[0].Instances[0].[{','.join(told.values())}]' --output text)\"",
+        ]
+        if self.source_dest_check is False:
+            lines.append(f"aws ec2 modify-instance-attribute --instance-id {own} --no-source-dest-check")
+        return lines
+
+    def _changed_by_hand(self, own: str, changed: frozenset[str]) -> list[str]:
+        modify = f"aws ec2 modify-instance-attribute --instance-id {own}"
+        lines = []
+        if "security_groups" in changed:
+            lines.append(f"{modify} --groups {' '.join(word(group) for group in self.security_groups or [])}")
+        if "source_dest_check" in changed:
+            lines.append(f"{modify} --{'' if self.source_dest_check else 'no-'}source-dest-check")
+        if changed & _NEEDS_A_STOP or (not self.running and "running" in changed):
+            lines.append(f"aws ec2 stop-instances --instance-ids {own}")
+            lines.append(f"aws ec2 wait instance-stopped --instance-ids {own}")
+        if "instance_type" in changed:
+            lines.append(f"{modify} --instance-type Value={word(self.instance_type)}")
+        if self.running and changed & (_NEEDS_A_STOP | {"running"}):
+            lines.append(f"aws ec2 start-instances --instance-ids {own}")
+            lines.append(f"aws ec2 wait instance-running --instance-ids {own}")
+        return lines
+
+    def price(self) -> float | None:
+        """The on-demand price (for spot at most that, or `max_price`), the root volume, a public address."""
+        if isinstance(self.instance_type, Unknown):
+            return None
+        size = self.volume_size if isinstance(self.volume_size, int) else 8
+        disk = _prices.volume(self.volume_type or "gp3", size) or 0.0
+        if self.running is False:
+            return disk
+        machine = _prices.instance(self.instance_type)
+        if self.market == "spot" and isinstance(self.max_price, float):
+            machine = self.max_price
+        if machine is None:
+            return None
+        return machine + disk + (_prices.PUBLIC_IPV4 if self.assign_public_ip is True else 0.0)
+
+    @classmethod
+    def machine(cls, world: World, id: str, values: Values) -> Machine:
+        """Its addresses; state and host keys are asked of EC2 when needed."""
+        return Machine(
+            public_address=values.get("public_ip"),
+            private_address=values.get("private_ip"),
+            not_ready=lambda: not_ready(world, id),
+            host_keys=lambda: host_keys(world, id),
+            explain=lambda: explain(world, id),
+        )
+
+
+def _made(world: World, *filters: dict[str, Any]) -> list[dict[str, Any]]:
+    """The instances that a create for `world.job` may have made."""
+    reservations = world.aws.pages(
+        "ec2", "describe_instances", "Reservations", Filters=[*made_by(world), *filters]
+    )
+    return [instance for reservation in reservations for instance in reservation["Instances"]]
+
+
+def _instances(world: World, ids: Sequence[str]) -> list[dict[str, Any]]:
+    reservations = described(world, "describe_instances", "Reservations", "instance-id", ids)
+    return [instance for reservation in reservations for instance in reservation["Instances"]]
+
+
+def _values(instance: Mapping[str, Any]) -> Values:
+    interfaces = instance.get("NetworkInterfaces") or [{}]
+    profile = (instance.get("IamInstanceProfile") or {}).get("Arn")
+    options = instance.get("MetadataOptions") or {}
+    state = instance["State"]["Name"]
+    return {
+        "id": instance["InstanceId"],
+        "instance_id": instance["InstanceId"],
+        "image": instance["ImageId"],
+        "image_id": instance["ImageId"],
+        "instance_type": instance["InstanceType"],
+        "key_name": instance.get("KeyName") or None,
+        "security_groups": sorted(group["GroupId"] for group in instance.get("SecurityGroups", ())),
+        "vpc_subnet_id": instance.get("SubnetId"),
+        "subnet_id": instance.get("SubnetId"),
+        "vpc_id": instance.get("VpcId"),
+        "availability_zone": instance.get("Placement", {}).get("AvailabilityZone"),
+        "private_ip_address": instance.get("PrivateIpAddress"),
+        "private_ip": instance.get("PrivateIpAddress"),
+        "private_dns": instance.get("PrivateDnsName") or None,
+        "public_ip": instance.get("PublicIpAddress") or None,
+        "public_dns": instance.get("PublicDnsName") or None,
+        "network_interface_id": interfaces[0].get("NetworkInterfaceId"),
+        "source_dest_check": bool(instance.get("SourceDestCheck", True)),
+        "iam_instance_profile": profile.rpartition("/")[2] if profile else None,
+        "metadata_options": {name: options.get(key) for name, key in _METADATA.items() if key in options},
+        "ebs_optimized": bool(instance.get("EbsOptimized")),
+        "market": "spot" if instance.get("InstanceLifecycle") == "spot" else "on-demand",
+        "state": state,
+        "running": state in {"pending", "running"},
+    }
+
+
+def _metadata(options: MetadataOptions) -> dict[str, Any]:
+    return {_METADATA[name]: value for name, value in plain(options).items()}
+
+
+def _profile(name: str | None) -> dict[str, str] | None:
+    if name is None:
+        return None
+    return {"Arn": name} if name.startswith("arn:") else {"Name": name}
+
+
+def _set_profile(world: World, id: str, profile: Mapping[str, str] | None) -> None:
+    live = {"Name": "state", "Values": ["associated", "associating"]}
+    held = world.aws.pages(
+        "ec2",
+        "describe_iam_instance_profile_associations",
+        "IamInstanceProfileAssociations",
+        Filters=[*values_filter("instance-id", [id]), live],
+    )
+    if profile is None:
+        for link in held:
+            quietly(world, "disassociate_iam_instance_profile", AssociationId=link["AssociationId"])
+    elif held:
+        association = held[0]["AssociationId"]
+        make(
+            world,
+            "replace_iam_instance_profile_association",
+            AssociationId=association,
+            IamInstanceProfile=profile,
+        )
+    else:
+        make(world, "associate_iam_instance_profile", InstanceId=id, IamInstanceProfile=profile)
+
+
+def _until(world: World, id: str, state: str) -> None:
+    """Wait until an instance is in `state`. Raises StepFailed with AWS's reason where it ends instead."""
+
+    def reached() -> bool | None:
+        for instance in _instances(world, [id]):
+            now = instance["State"]["Name"]
+            if now == state:
+                return True
+            if now in {"shutting-down", "terminated"}:
+                said = (instance.get("StateReason") or {}).get("Message") or f"it is {now}"
+                raise StepFailed(
+                    f"AWS ended instance {id}: {said}",
+                    "run the same command again to have another one made",
+                )
+        return None
+
+    what = f"instance {id} to be {state}"
+    world.aws.poll(reached, what=what, timeout=seconds(world, 600), say=world.job.say)
+
+
+def _stop(world: World, id: str) -> None:
+    world.job.say("stopping it")
+    try:
+        ask(world, "stop_instances", InstanceIds=[id])
+    except AwsError as error:
+        if error.code != "IncorrectInstanceState":
+            raise
+    _until(world, id, "stopped")
