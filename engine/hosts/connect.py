@@ -132,19 +132,23 @@ def _through_proxy(hostname: str, port: int, proxy: str, timeout: float) -> sock
             f"the SSH proxy {proxy} does not answer",
             "start it, or correct ssh.proxy in the inventory",
         ) from error
-    except socks.SOCKS5Error as error:
-        # RFC 1928, section 6: the proxy's word on why there is no connection.
-        code = str(error)[:4]
-        if code == "0x05":
-            raise ConnectionRefusedError from error
-        if code in ("0x04", "0x06"):
-            raise TimeoutError from error
-        raise
     except socks.ProxyError as error:
-        if isinstance(error.socket_err, TimeoutError):
-            raise TimeoutError from error
-        raise
+        raise _told_by_proxy(error) from error
     return line
+
+
+def _told_by_proxy(error: OSError) -> OSError:
+    """The error of a direct connection that the proxy's answer stands for."""
+    cause: object = error
+    while (inner := getattr(cause, "socket_err", None)) is not None:
+        cause = inner
+    # RFC 1928, section 6: 4 host unreachable, 5 refused, 6 TTL expired.
+    code = str(cause)[:4]
+    if code == "0x05":
+        return ConnectionRefusedError(str(cause))
+    if isinstance(cause, TimeoutError) or code in ("0x04", "0x06"):
+        return TimeoutError(str(cause))
+    return OSError(f"the SSH proxy says {cause}")
 
 
 def _tunnel(spec: HostSpec, hostname: str, jump: Transport, timeout: float) -> Channel:

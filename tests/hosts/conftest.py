@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hosts.servers import LabHosts, Sshd, free_port, keygen
 
 from engine.hosts import Hosts
+from tests.hosts.servers import LabHosts, Sshd, free_port, keygen
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +67,6 @@ def start_sshd(tmp_path: Path, sshd_program: str, key: Path) -> Iterator[Callabl
 def lab(tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LabHosts]:
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     folder = tmp_path / "lab"
-    hosts = Hosts(folder=folder)
-    yield LabHosts(hosts, folder, key)
-    hosts.close()
+    lab_hosts = LabHosts(Hosts(folder=folder), folder, key)
+    yield lab_hosts
+    lab_hosts.hosts.close()

@@ -116,6 +116,12 @@ class LabHosts:
         self.hosts.know(spec)
         return spec
 
+    def through(self, proxy: str) -> Hosts:
+        """From now on through a SOCKS5 proxy."""
+        self.hosts.close()
+        self.hosts = Hosts(folder=self.folder, proxy=proxy)
+        return self.hosts
+
     @property
     def user(self) -> str | None:
         """Who scripts run as: root where the tests are root's, else who logs in."""

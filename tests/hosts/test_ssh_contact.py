@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hosts.servers import LabHosts, Sshd, free_port, keygen, login
 
 from engine.errors import HostUnreachable
 from engine.hosts import Hosts
+from tests.hosts.servers import LabHosts, Sshd, free_port, keygen, login
 
 Start = Callable[..., Sshd]
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hosts.servers import LabHosts, Sshd, login
 
 from engine.errors import HostUnreachable, StepFailed
 from engine.hosts import Host, Hosts, RunLog, wire
 from engine.on_host import Upload
+from tests.hosts.servers import LabHosts, Sshd, login
 
 Start = Callable[..., Sshd]
 
