@@ -191,6 +191,21 @@ _SAYINGS: Final = (
         "look at the tags that the image has on https://hub.docker.com",
     ),
     (
+        r"The command '(?P<line>.+)' returned a non-zero code: (?P<code>\d+)",
+        "the image does not build: `{line}` ended with exit status {code}",
+        "see what it printed with -v or in the run's log, and put right the Dockerfile",
+    ),
+    (
+        r'process "(?P<line>.+)" did not complete successfully: exit code: (?P<code>\d+)',
+        "the image does not build: `{line}` ended with exit status {code}",
+        "see what it printed with -v or in the run's log, and put right the Dockerfile",
+    ),
+    (
+        r"(?i)dockerfile parse error (?:on )?(?P<what>line \d+: .+)",
+        "the Dockerfile is wrong in {what}",
+        "put right the Dockerfile",
+    ),
+    (
         r"no matching manifest for (?P<platform>\S+)",
         "the image is not made for this host's processor ({platform})",
         "choose another image, or an instance type with another processor",
@@ -256,13 +271,13 @@ _SAYINGS: Final = (
         "choose another `subnet` in `ipam_config`",
     ),
     (
-        r"Minimum memory limit allowed is (?P<least>\S+)",
+        r"Minimum memory limit allowed is (?P<least>\d+\w+)",
         "a container needs at least {least} of memory",
         "give it a larger `memory`",
     ),
     (
-        r"range of CPUs is from (?P<range>[\d. to]+)",
-        "the host does not have that many processors (from {range})",
+        r"(?i)range of CPUs is from [\d.]+ to (?P<most>[\d.]+)",
+        "the host has only {most} processors",
         "lower `cpus`, or choose a larger instance type",
     ),
 )

@@ -24,15 +24,39 @@ _IN_PLACE = frozenset({"restart_policy", "memory", "cpus", "running", "triggers"
 
 def _port(value: Any) -> str:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    form = r"(?:(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<four>[\d.]+)):)?(?:(?P<host>\d+(?:-\d+)?)?:)?(?P<inside>\d+(?:-\d+)?)"
+    form = (
+        r"(?:(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<four>\d+\.\d+\.\d+\.\d+)):)?"
+        r"(?:(?P<host>\d+(?:-\d+)?)?:)?(?P<inside>\d+(?:-\d+)?)"
+    )
     found = re.fullmatch(form + r"(?:/(?P<protocol>tcp|udp|sctp))?", text) if isinstance(text, str) else None
     if not found:
         raise ValueError('must be a port as Docker publishes it, such as "8003:80" or "127.0.0.1:53:53/udp"')
     for number in re.findall(r"\d+", f"{found['host'] or ''} {found['inside']}"):
         if not 1 <= int(number) <= 65535:
             raise ValueError(f"{number} is no port; ports go from 1 to 65535")
+    if found["host"] and "-" in found["inside"] and _width(found["host"]) != _width(found["inside"]):
+        raise ValueError("a range of ports is published on a range of the same length")
     address = f"[{found['six']}]" if found["six"] else found["four"]
     return _published(address, found["host"], found["inside"], found["protocol"])
+
+
+def _width(ports: str) -> int:
+    first, _, last = ports.partition("-")
+    return int(last or first) - int(first) + 1
+
+
+def _each(published: str) -> list[str]:
+    """The single ports that a range in the container stands for, as Docker tells them."""
+    outside, colon, rest = published.rpartition(":")
+    found = re.fullmatch(r"(\d+)-(\d+)((?:/\w+)?)", rest)
+    if not found:
+        return [published]
+    address, host = re.fullmatch(r"(.*?)(\d+-\d+)?", outside).groups("")  # type: ignore[union-attr]
+    first, begin = int(found[1]), int(host.partition("-")[0]) if host else 0
+    return [
+        f"{address}{begin + number - first if host else ''}{colon}{number}{found[3]}"
+        for number in range(first, int(found[2]) + 1)
+    ]
 
 
 def _published(address: str | None, host: str | None, inside: str, protocol: str | None) -> str:
@@ -183,6 +207,8 @@ class DockerContainer(OnHost):
     def wanted(self, also: Sequence[str] = ()) -> Values:
         """It is always to run; lists whose order means nothing are sorted."""
         values = {name: value for name, value in super().wanted(also).items() if name not in _HOW}
+        if known(values.get("published_ports")):
+            values["published_ports"] = [each for port in values["published_ports"] for each in _each(port)]
         for name in ("published_ports", "volumes", "networks", "cap_add"):
             if isinstance(values.get(name), list) and known(values[name]):
                 values[name] = sorted(set(values[name]))
@@ -315,9 +341,10 @@ class DockerContainer(OnHost):
         first, *more = self.networks or [""]
         networks = f" --network {quote(first)}" if first else ""
         files, exports, variables = self._environment()
-        # Made first and started later where it joins several networks. What is not attached to standard input keeps
-        # it open when somebody who attached goes away, as `docker run -dit` does.
-        run = "create -a stdout -a stderr" if more or not self.detach else "run -d"
+        # Made first and started later where it joins several networks. But only `run -d` leaves standard input
+        # open when somebody who attached goes away.
+        later = not self.detach or (more and not self.interactive)
+        run = "create" if later else "run -d"
         arguments = [*(self.entrypoint or [])[1:], *(self.command or [])]
         make = (
             f"docker {run} --pull {self.pull} --name {name}{networks}{self._options(quote)}{variables} "
@@ -332,7 +359,7 @@ class DockerContainer(OnHost):
         script += "".join(f"docker network connect {quote(network)} {name}\n" for network in more)
         if not self.detach:
             return script + self._to_its_end()
-        return script + self._until_running("start" if more else None)
+        return script + self._until_running("start" if later else None)
 
     def _environment(self) -> tuple[str, str, str]:
         """Options, exports and variables that hand over the environment; values only through a file or the shell's."""

@@ -39,7 +39,8 @@ class _Placed(OnHost):
         if owner:
             lines.append(f"chown {'-h ' if link else ''}{quote(owner)} {path}")
         if self.mode and not link:
-            lines.append(f"chmod {self.mode} {path}")
+            # The zero before the four digits also takes the set-group-id bit off a folder, which chmod keeps else.
+            lines.append(f"chmod 0{self.mode} {path}")
         return "".join(line + "\n" for line in lines)
 
     def _permissions_by_hand(self, path: str) -> list[str]:
