@@ -184,7 +184,8 @@ def apply(
     """Plan, have it approved, and carry it out, under each lab's lock; None where it was not approved.
 
     By lab, how it went, or why it could not be begun. `expected` are saved plans by lab: what would be done
-    now must be what they say. `tell` hears of every step, with its lab's name. A single lab's errors are raised.
+    now must be what they say. `tell` hears of every step, with its lab's name. A single lab's errors are
+    raised.
     """
     with ExitStack() as locks:
         held = side_by_side_here(sites, lambda site: _locked(locks, site, run.command))

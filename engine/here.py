@@ -57,7 +57,7 @@ class Here:
         name = given or environment.get("LABCTL_INVENTORY") or self.read().get("inventory") or "sandbox"
         found = self._find(str(name))
         if found is not None:
-            return found
+            return self._short(found)
         remedy = "Give the path of a file with -i, or the name of one in inventory/."
         others = sorted(path.stem for path in (self.folder / "inventory").glob("*.yml"))
         if others:
@@ -73,6 +73,10 @@ class Here:
             tries.append(shipped("inventory") / "sandbox.yml")
         return next((file for file in tries if file.is_file()), None)
 
+    def _short(self, path: Path) -> Path:
+        """As it is said from here: messages name it so."""
+        return path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
+
     def playbook(self, given: str) -> Path:
         """The playbook's file; a bare name stands for `playbooks/NAME.yml`. Raises Invalid without one."""
         path = Path(given).expanduser()
@@ -81,7 +85,7 @@ class Here:
             tries = [self.folder / "playbooks" / f"{given}.yml", self.folder / f"{given}.yml"]
         for file in tries:
             if file.is_file():
-                return file
+                return self._short(file)
         remedy = "Give the path of a YAML file."
         if (shipped("playbooks") / f"{path.stem}.yml").is_file():
             remedy = f"labctl ships one of that name: labctl init {path.stem} copies it here."

@@ -63,7 +63,7 @@ def plan(
     from engine.session import Session
 
     request = _with_part(resolve(asked, terminal), **part)
-    with Session(terminal.say) as session:
+    with Session(terminal.after_greeting) as session:
         sites = open_labs(session, request)
         _greet(terminal, sites)
         found = side_by_side(sites, lambda site: plan_site(site, request))
@@ -107,7 +107,7 @@ def _greet(terminal: Terminal, sites: Sequence[Site]) -> None:
     names = sites[0].lab.name
     if len(sites) > 1:
         names = f"{names.partition('/')[0]}, {len(sites)} labs"
-    terminal.say(f"{names} · {place(sites[0].lab.target)}")
+    terminal.greet(f"{names} · {place(sites[0].lab.target)}")
 
 
 def _keep_out(out: Path | None, documents: Sequence[Mapping[str, Any]]) -> None:
@@ -200,7 +200,7 @@ def apply(terminal: Terminal, asked: Asked, *, parallel: int, yes: bool, as_json
         return _carry_out(terminal, request, parallel=parallel, yes=yes, as_json=as_json)
     request = _request_of(documents, asked, given)
     if asked.playbook is None:
-        terminal.say(f"The plan last printed here: {named(documents, request)}")
+        terminal.after_greeting(f"This is the plan last printed here: {named(documents, request)}.")
     expected = {str(document["lab"]): document for document in documents}
     return _carry_out(terminal, request, parallel=parallel, yes=yes, as_json=as_json, expected=expected)
 
@@ -265,7 +265,7 @@ def _carry_out(
 
     stop = threading.Event()
     word = "destroy" if request.destroy else "apply"
-    with Session(terminal.say) as session, ExitStack() as shown_progress:
+    with Session(terminal.after_greeting) as session, ExitStack() as shown_progress:
         sites = open_labs(session, request)
         if expected is not None:
             sites = [site for site in sites if site.lab.name in expected]

@@ -63,6 +63,9 @@ def _run(argv: list[str], terminal: Terminal) -> int:
 
 
 def _usage(error: click.UsageError, terminal: Terminal) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        terminal.say(error.format_message())
+        return INVALID
     terminal.say(f"Error: {error.format_message()}")
     if error.ctx is not None:
         terminal.say(f"  {error.ctx.command_path} --help says more.")

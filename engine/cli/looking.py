@@ -40,7 +40,7 @@ def _offline(asked: Asked, terminal: Terminal) -> tuple[Request, list[Lab]]:
 def _greet(terminal: Terminal, lab: Lab) -> None:
     from engine.target import place
 
-    terminal.say(f"{lab.name} · {place(lab.target)}")
+    terminal.greet(f"{lab.name} · {place(lab.target)}")
 
 
 @click.command()
@@ -154,7 +154,7 @@ def output(
 
     asked, name = named_lab(words, playbook, inventory, variables, student)
     request = resolve(asked, terminal)
-    with Session(terminal.say) as session:
+    with Session(terminal.after_greeting) as session:
         sites = open_labs(session, request)
         found = {site.lab.name: _outputs(terminal, site, request, name) for site in sites}
     if name is not None:
@@ -217,7 +217,7 @@ def check(terminal: Terminal, asked: Asked, *, as_json: bool) -> int:
 
     request = resolve(asked, terminal)
     passed, documents = True, {}
-    with Session(terminal.say) as session:
+    with Session(terminal.after_greeting) as session:
         sites = open_labs(session, request)
         terminal.hide(secret for site in sites for secret in site.lab.secrets)
         found = side_by_side(sites, lambda site: check_site(site, request))
@@ -248,7 +248,7 @@ def graph(terminal: Terminal, asked: Asked, *, destroy: bool) -> int:
     from engine.session import Session
 
     request = replace(resolve(asked, terminal), destroy=destroy)
-    with Session(terminal.say) as session:
+    with Session(terminal.after_greeting) as session:
         for site in open_labs(session, request):
             _greet(terminal, site.lab)
             steps = schedule(plan_site(site, request).plan)
@@ -282,7 +282,7 @@ def ssh(
 
     asked = Asked(playbook, inventory, variables_of(variables), student)
     request = resolve(asked, terminal)
-    with Session(terminal.say) as session:
+    with Session(terminal.after_greeting) as session:
         site, hosts = _site_of(session, request)
         if config:
             from engine.target import lab_folder

@@ -144,7 +144,7 @@ def resolve(asked: Asked, terminal: Terminal) -> Request:
     request = _again(documents, asked)
     if asked.inventory is not None:
         request = replace(request, inventory=here.inventory(asked.inventory, os.environ))
-    terminal.say(f"The lab last planned here: {named(documents, request)}")
+    terminal.after_greeting(f"This is the lab last planned here: {named(documents, request)}.")
     return request
 
 

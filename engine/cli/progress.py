@@ -1,4 +1,4 @@
-"""Progress while steps run: a live line a running step in a terminal, plain lines in a pipe, JSON if asked."""
+"""Progress while steps run: live lines in a terminal, plain lines in a pipe, JSON where asked for."""
 
 from __future__ import annotations
 

@@ -19,6 +19,8 @@ class Terminal:
     def __init__(self) -> None:
         self.no_color = False
         self.verbose = False
+        self._greeted = False
+        self._held: list[str] = []
         self._mask: Callable[[str], str] = str
         self._mask_value: Callable[[Any], Any] = lambda value: value
 
@@ -56,6 +58,20 @@ class Terminal:
         """A result; with `secret` as it is, because it was asked for by name."""
         sys.stdout.write((text if secret else self._mask(text)) + "\n")
         sys.stdout.flush()
+
+    def greet(self, text: str) -> None:
+        """The first line, which says where the command acts; then what was to be said after it."""
+        held, self._held = self._held, []
+        self._greeted = True
+        for line in (text, *held):
+            self.say(line)
+
+    def after_greeting(self, text: str) -> None:
+        """A message that waits for the first line to be out."""
+        if self._greeted:
+            self.say(text)
+        else:
+            self._held.append(text)
 
     def say(self, text: str) -> None:
         """A message."""

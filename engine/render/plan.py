@@ -102,7 +102,10 @@ def _differs(item: FieldChange) -> bool:
 def _created(item: FieldChange, pad: int, paint: Paint, width: int, verbose: bool) -> Iterator[str]:
     head = f"      {item.name.ljust(pad)}  "
     lines = None if item.secret else lines_of(item.wanted)
-    if lines is None:
+    if not item.secret and _listed(item.wanted, width - len(head)):
+        yield head.rstrip()
+        yield from (f"        {shorten('- ' + compact(one, top=False), width - 8)}" for one in item.wanted)
+    elif lines is None:
         text = SENSITIVE if item.secret else compact(item.wanted)
         yield head + shorten(text, max(width - len(head), 20))
     elif verbose:
@@ -111,6 +114,11 @@ def _created(item: FieldChange, pad: int, paint: Paint, width: int, verbose: boo
     else:
         rest = f" … ({len(lines)} lines)"
         yield head + shorten(lines[0], max(width - len(head) - len(rest), 20)) + rest
+
+
+def _listed(value: Any, room: int) -> bool:
+    """Whether a value reads better with one line for each of its items."""
+    return isinstance(value, list) and len(value) > 1 and len(compact(value)) > room
 
 
 def _changed(item: FieldChange, pad: int, paint: Paint, width: int) -> Iterator[str]:
