@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -78,11 +77,11 @@ def _with_paramiko(hosts: Hosts, name: str, command: Sequence[str]) -> int:
 
 
 def _shell(channel: Channel) -> None:
-    size = shutil.get_terminal_size()
-    if not sys.stdin.isatty():
+    if not os.isatty(0):
         channel.invoke_shell()
         _carry(channel)
         return
+    size = os.get_terminal_size(0)
     channel.get_pty(os.environ.get("TERM", "vt100"), size.columns, size.lines)
     channel.invoke_shell()
     with _raw_terminal(), _resizing(channel):
@@ -140,7 +139,7 @@ def _resizing(channel: Channel) -> Iterator[None]:
         return
 
     def tell(number: int, frame: object) -> None:
-        size = shutil.get_terminal_size()
+        size = os.get_terminal_size(0)
         channel.resize_pty(size.columns, size.lines)
 
     before = signal.signal(change, tell)
