@@ -130,7 +130,10 @@ def since_saved(document: Mapping[str, Any], plan: Plan, key: bytes) -> list[str
         change = actions.get(address)
         after = change.action if change else "nothing to do"
         cause = f" ({change.cause})" if change and change.cause else ""
-        lines.append(f"{address}: was to {_verb(before)}, now {_verb(after)}{cause}")
+        if before == after:
+            lines.append(f"{address}: still to {_verb(after)}, but otherwise{cause}")
+        else:
+            lines.append(f"{address}: was to {_verb(before)}, now is to {_verb(after)}{cause}")
     return lines
 
 

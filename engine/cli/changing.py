@@ -71,7 +71,8 @@ def plan(
         if not refresh_only and planned:
             _keep_out(out, keep(planned, request))
             _remember(planned, request)
-        _print_plans(terminal, planned, as_json=as_json, as_commands=as_commands, drift=refresh_only)
+        how = "json" if as_json else "commands" if as_commands else "drift" if refresh_only else "text"
+        _print_plans(terminal, planned, how, destroy=request.destroy)
         failed = _print_errors(terminal, sites, found)
     if failed:
         return failed
@@ -130,24 +131,29 @@ def _remember(planned: Sequence[Planned], request: Request) -> None:
     )
 
 
-def _print_plans(
-    terminal: Terminal, planned: Sequence[Planned], *, as_json: bool, as_commands: bool, drift: bool
-) -> None:
+def _print_plans(terminal: Terminal, planned: Sequence[Planned], how: str = "text", *, destroy: bool) -> None:
+    """As `json`, `commands`, `drift` or `text`."""
     from engine.render.plan import drift_text, plan_data, plan_text
 
-    if as_json:
+    if how == "json":
         documents = [plan_data(item.plan) for item in planned]
         terminal.json(documents[0] if len(documents) == 1 else {"format": 1, "labs": documents})
         return
     for item in planned:
         if len(planned) > 1:
             terminal.out(terminal.paint(f"\n{item.plan.lab}", "bold"))
-        if as_commands:
+        if how == "commands":
             terminal.out(_by_hand(item))
-        elif drift:
+        elif how == "drift":
             terminal.out(drift_text(item.plan, paint=terminal.paint))
         else:
-            text = plan_text(item.plan, paint=terminal.paint, verbose=terminal.verbose, width=terminal.width)
+            text = plan_text(
+                item.plan,
+                paint=terminal.paint,
+                verbose=terminal.verbose,
+                width=terminal.width,
+                destroy=destroy,
+            )
             terminal.out(text)
 
 
@@ -275,7 +281,7 @@ def _carry_out(
 
         def approve(planned: Sequence[Planned]) -> bool:
             if not as_json:
-                _print_plans(terminal, planned, as_json=False, as_commands=False, drift=False)
+                _print_plans(terminal, planned, destroy=request.destroy)
             if not _approved(terminal, planned, request, yes):
                 return False
             _remember(planned, request)
@@ -332,7 +338,7 @@ def _conclude(
 
     _spend(results)
     if as_json:
-        conclude_json(terminal, results)
+        conclude_json(terminal, results, request)
     else:
         conclude(terminal, results, request)
     reports = [item.report for item in results.values() if not isinstance(item, LabctlError)]

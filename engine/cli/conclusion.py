@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Results = Mapping[str, "Applied | LabctlError"]
 
 
-def conclude_json(terminal: Terminal, results: Results) -> None:
+def conclude_json(terminal: Terminal, results: Results, request: Request) -> None:
     """The report as one JSON object on a line; of several labs, one object that holds their reports."""
     reports = []
     for lab, item in results.items():
@@ -28,7 +28,7 @@ def conclude_json(terminal: Terminal, results: Results) -> None:
             reports.append({"event": "report", "format": 1, "lab": lab, "ok": False, "error": item.message})
             continue
         document = report_data(item.report, item.planned.site.lab.sensitive_outputs)
-        reports.append({**document, "left": list(item.left)} if item.planned.plan.pending else document)
+        reports.append({**document, "left": list(item.left)} if request.destroy else document)
     one = {"event": "report", "format": 1, "ok": all(item["ok"] for item in reports), "labs": reports}
     terminal.json(reports[0] if len(reports) == 1 else one, indent=None)
 

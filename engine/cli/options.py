@@ -170,7 +170,8 @@ def named(documents: list[Mapping[str, Any]], request: Request) -> str:
     """The labs of saved plans in a few words, with the playbook they come from."""
     labs = [str(document["lab"]) for document in documents]
     some = ", ".join(labs[:3]) + (f" and {len(labs) - 3} more" if len(labs) > 3 else "")
-    return f"{some} ({shown(request.playbook)})"
+    values = "".join(f", -e {name}={value}" for name, value in request.variables.items())
+    return f"{some} ({shown(request.playbook)}{values})"
 
 
 def shown(path: Path | None) -> str:

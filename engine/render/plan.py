@@ -15,14 +15,17 @@ _COLOURS = {"create": "green", "update": "yellow", "replace": "magenta", "delete
 _WIDE = 10_000
 
 
-def plan_text(plan: Plan, *, paint: Paint = PLAIN, verbose: bool = False, width: int = 80) -> str:
+def plan_text(
+    plan: Plan, *, paint: Paint = PLAIN, verbose: bool = False, width: int = 80, destroy: bool = False
+) -> str:
     """The plan for people: one block a change, then what it sums up to and what it costs.
 
-    `width` is in characters; with `verbose` values are not cut and unchanged resources are listed.
+    `destroy` says that it is the plan of destroying the lab, `width` is in characters; with `verbose`
+    values are not cut and unchanged resources are listed.
     """
     shown = [change for change in plan.changes if _worth_showing(change, verbose)]
     blocks = ["\n".join(_block(change, paint, _WIDE if verbose else width, verbose)) for change in shown]
-    return "\n".join([*_spaced(blocks, shown), *_tail(plan, paint, verbose, bool(blocks))])
+    return "\n".join([*_spaced(blocks, shown), *_tail(plan, paint, verbose, bool(blocks), destroy)])
 
 
 def _worth_showing(change: Change, verbose: bool) -> bool:
@@ -37,7 +40,7 @@ def _spaced(blocks: Sequence[str], shown: Sequence[Change]) -> Iterator[str]:
         yield block
 
 
-def _tail(plan: Plan, paint: Paint, verbose: bool, blocks: bool) -> Iterator[str]:
+def _tail(plan: Plan, paint: Paint, verbose: bool, blocks: bool, destroy: bool) -> Iterator[str]:
     if blocks:
         yield ""
     for note in plan.notes:
@@ -45,6 +48,9 @@ def _tail(plan: Plan, paint: Paint, verbose: bool, blocks: bool) -> Iterator[str
     kept = sum(not _worth_showing(change, verbose) for change in plan.changes)
     if kept and plan.pending:
         yield paint(f"{counted(kept, 'resource is', 'resources are')} as wanted (-v lists them).", "dim")
+    if destroy and not plan.pending:
+        yield paint(f"No changes. Nothing of {plan.lab} is there to destroy.", "bold")
+        return
     yield paint(summary_line(plan), "bold")
     yield from cost_lines(plan)
 
@@ -75,7 +81,8 @@ def cost_lines(plan: Plan) -> Iterator[str]:
 def _block(change: Change, paint: Paint, width: int, verbose: bool) -> Iterator[str]:
     colour = _COLOURS[change.action]
     symbol = "=" if change.action == "keep" and change.adopts else _SYMBOLS[change.action]
-    cause = f": {change.cause}" if change.cause else ""
+    words = change.cause or ("is taken on as found" if symbol == "=" else "")
+    cause = f": {words}" if words else ""
     # The cause is the plan's most useful word, so it is never cut.
     yield f"{paint(symbol.rjust(3), colour)} {paint(change.address, 'bold')} {change.kind}{cause}"
     for note in change.notes:

@@ -18,6 +18,9 @@ SENSITIVE = "(sensitive)"
 
 _BARE = re.compile(r"[^\s\[\]{},#\"'](?:[^\n\r\t,\[\]{}\"]*[^\s\[\]{},\"])?")
 
+_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+"""What stands for contents: nobody reads all of it."""
+
 
 def compact(value: Any, *, top: bool = True) -> str:
     """`value` on one line, in YAML's flow style; unknown values as `(known after apply)`."""
@@ -38,6 +41,8 @@ def compact(value: Any, *, top: bool = True) -> str:
 
 
 def _text(value: str, top: bool) -> str:
+    if _HASH.fullmatch(value):
+        return value[:19] + "…"
     if top and value and value == value.strip() and value.isprintable():
         return value
     if not top and _BARE.fullmatch(value):
