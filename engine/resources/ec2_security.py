@@ -184,13 +184,10 @@ class Ec2SecurityGroup(Resource):
             extra = [rule for atom, rule in there.items() if atom not in want]
             if OTHERS_STAY not in wanted:
                 _revoke(world, id, [rule["SecurityGroupRuleId"] for rule in extra], egress=egress)
-        texts = [
-            {"SecurityGroupRuleId": there[atom]["SecurityGroupRuleId"], "Description": text}
-            for atom, text in renamed(wanted, words).items()
-        ]
+        texts = renamed(wanted, words)
         if texts:
             operation = f"update_security_group_rule_descriptions_{_way(egress)}"
-            ask(world, operation, GroupId=id, SecurityGroupRuleDescriptions=texts)
+            ask(world, operation, GroupId=id, IpPermissions=permissions(texts, id))
 
     @classmethod
     def delete(cls, world: World, id: str) -> None:

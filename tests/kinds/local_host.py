@@ -1,4 +1,4 @@
-"""A host that is this machine's own shell, or a throwaway copy of this machine, for running kinds' scripts for real."""
+"""A host that is this machine's shell, or a throwaway copy of this machine, to run kinds' scripts for real."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ LAB = "hw02@test"
 class LocalHost:
     """What kinds use of a host, done by `sh` here. Paths that begin with /var/lib/labctl lie in `folder`."""
 
-    def __init__(self, folder: Path, *, root: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, root: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> None:
         self.name = "here"
         self.round_trips = 0
         self.reconnected = 0
@@ -117,7 +119,9 @@ class Bench:
 
 def differing(resource: OnHost, values: Values) -> set[str]:
     kind = type(resource)
-    hidden = {name for name, field in kind.model_fields.items() if field.metadata and unreadable(field.metadata)}
+    hidden = {
+        name for name, field in kind.model_fields.items() if field.metadata and unreadable(field.metadata)
+    }
     return {
         name
         for name, value in resource.wanted().items()
@@ -131,7 +135,7 @@ def unreadable(metadata: Sequence[Any]) -> bool:
 
 @contextmanager
 def throwaway_root(folder: Path) -> Iterator[Path]:
-    """A copy of this machine's file system that vanishes: an overlay over /. Raises OSError where that cannot be."""
+    """A copy of this machine's files that vanishes: an overlay over /. Raises OSError where that cannot be."""
     upper, root = folder / "upper", folder / "root"
     upper.mkdir()
     root.mkdir()

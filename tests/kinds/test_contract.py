@@ -1,0 +1,73 @@
+"""The contract that every kind keeps: made, it reads as wanted; changed, too; deleted, it is gone, quietly twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.kinds import kinds
+from engine.on_host import OnHost
+from engine.resource import UNREAD, Resource, Values
+from engine.world import World
+from tests.kinds.aws_examples import EXAMPLES, Example
+from tests.kinds.aws_stage import Stage
+
+
+def differing(resource: Resource, there: Values) -> dict[str, tuple[object, object]]:
+    """The fields that a plan would show; Unread ones are compared by the ledger's hashes, not here."""
+    kind = type(resource)
+    return {
+        name: (wanted, there.get(name))
+        for name, wanted in resource.wanted().items()
+        if UNREAD not in kind.model_fields[name].metadata and kind.differs(name, wanted, there.get(name))
+    }
+
+
+def test_every_aws_kind_has_an_example() -> None:
+    of_aws = {
+        name for name, kind in kinds().items() if not issubclass(kind, OnHost) and name.startswith("ec2_")
+    }
+    assert of_aws == EXAMPLES.keys()
+
+
+@pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES.keys())
+def test_contract(stage: Stage, example: Example) -> None:
+    first, second = example(stage)
+    kind = type(first)
+    world = stage.world()
+    id = first.create(world)
+    try:
+        _reads_as_wanted(kind, world, id, first)
+        assert kind.find(world) == [id]
+        assert kind.find(stage.world(token="another-one")) == []
+        if second is not None:
+            changed = frozenset(differing(second, kind.read_many(world, [id])[id])) or frozenset(
+                {"dns_hostnames"}
+            )
+            assert not [name for name in changed if second.replaces(name, kind.read_many(world, [id])[id])]
+            second.update(world, id, changed)
+            _reads_as_wanted(kind, world, id, second)
+    finally:
+        kind.delete(world, id)
+    assert kind.read_many(world, [id]) == {}
+    kind.delete(world, id)
+    assert kind.find(world) == []
+
+
+@pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES.keys())
+def test_commands_and_price(stage: Stage, example: Example) -> None:
+    first, second = example(stage)
+    for resource in filter(None, (first, second)):
+        made = resource.at("web.thing").as_commands("create", None)
+        assert made
+        assert all(line.strip() for line in made)
+        price = resource.price()
+        assert price is None or price >= 0
+    gone = type(first).model_construct().at("thing").as_commands("delete", "x-123")
+    assert any("x-123" in line for line in gone)
+
+
+def _reads_as_wanted(kind: type[Resource], world: World, id: str, resource: Resource) -> None:
+    there = kind.read_many(world, [id, id])
+    assert list(there) == [id]
+    assert differing(resource, there[id]) == {}
+    assert kind.outputs.keys() <= there[id].keys()
