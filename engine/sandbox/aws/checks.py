@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 
 from engine.sandbox.aws.guard import Check
-
-_PORTED = ("tcp", "udp", "6", "17")
 
 
 def require_vpc(backend: Any, identity: str) -> None:
@@ -43,50 +40,6 @@ def _create_group(backend: Any, params: dict[str, Any]) -> None:
         params["VpcId"] = backend.get_default_vpc().id
     if params.get("GroupName", "").startswith("sg-"):
         raise EC2ClientError("InvalidParameterValue", "Group names may not be in the format sg-*.")
-
-
-def _ports(protocol: str, start: int | None, end: int | None) -> None:
-    if protocol.lower() not in _PORTED:
-        return
-    if start is None or end is None:
-        raise EC2ClientError(
-            "InvalidParameterValue",
-            "Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.",
-        )
-    for port in (start, end):
-        if not 0 <= port <= 65535:
-            raise EC2ClientError("InvalidParameterValue", f"Invalid value '{port}' for portRange.")
-    if start > end:
-        raise EC2ClientError(
-            "InvalidParameterValue",
-            f"Invalid value '{start}-{end}' for portRange.",
-        )
-
-
-def _permissions(backend: Any, params: dict[str, Any]) -> None:
-    for rule in params.get("IpPermissions") or ():
-        _ports(str(rule.get("IpProtocol", "")), rule.get("FromPort"), rule.get("ToPort"))
-        for pair in rule.get("UserIdGroupPairs") or ():
-            if pair.get("GroupId"):
-                require_group(backend, pair["GroupId"])
-        for block in rule.get("IpRanges") or ():
-            block["CidrIp"] = _canonical(block.get("CidrIp", ""))
-    if params.get("IpProtocol") and not params.get("IpPermissions"):
-        _ports(str(params["IpProtocol"]), params.get("FromPort"), params.get("ToPort"))
-
-
-def _canonical(block: str) -> str:
-    """AWS cuts off host bits: 10.1.2.3/16 is kept as 10.1.0.0/16."""
-    try:
-        return str(ipaddress.ip_network(block, strict=False))
-    except ValueError as error:
-        raise EC2ClientError("InvalidParameterValue", f"CIDR block {block} is malformed") from error
-
-
-def _rules(backend: Any, params: dict[str, Any]) -> None:
-    for update in params.get("SecurityGroupRules") or ():
-        rule = update.get("SecurityGroupRule") or {}
-        _ports(str(rule.get("IpProtocol", "")), rule.get("FromPort"), rule.get("ToPort"))
 
 
 def _instances(backend: Any, params: dict[str, Any]) -> list[Any]:
@@ -198,6 +151,16 @@ def _associate_table(backend: Any, params: dict[str, Any]) -> None:
             )
 
 
+def _detach_volume(backend: Any, params: dict[str, Any]) -> None:
+    """The volume says where it is attached; moto wants to be told."""
+    attachment = backend.get_volume(params.get("VolumeId", "")).attachment
+    if attachment is None:
+        message = f"Volume '{params['VolumeId']}' is in the 'available' state."
+        raise EC2ClientError("IncorrectState", message)
+    params.setdefault("InstanceId", attachment.instance.id)
+    params.setdefault("Device", attachment.device)
+
+
 def _delete_key(backend: Any, params: dict[str, Any]) -> None:
     """Real EC2 takes a key pair's id as well as its name; moto looks at the name alone."""
     identity = params.get("KeyPairId")
@@ -219,11 +182,6 @@ def _describe_keys(backend: Any, params: dict[str, Any]) -> None:
 
 CHECKS: dict[str, tuple[Check, ...]] = {
     "CreateSecurityGroup": (_create_group,),
-    "AuthorizeSecurityGroupIngress": (_permissions,),
-    "AuthorizeSecurityGroupEgress": (_permissions,),
-    "RevokeSecurityGroupIngress": (_permissions,),
-    "RevokeSecurityGroupEgress": (_permissions,),
-    "ModifySecurityGroupRules": (_rules,),
     "StartInstances": (_start,),
     "StopInstances": (_stop,),
     "RebootInstances": (_reboot,),
@@ -235,6 +193,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
     "CreateRoute": (_create_route,),
     "ReplaceRoute": (_create_route,),
     "AssociateRouteTable": (_associate_table,),
+    "DetachVolume": (_detach_volume,),
     "DeleteKeyPair": (_delete_key,),
     "DescribeKeyPairs": (_describe_keys,),
 }

@@ -19,7 +19,7 @@ os.environ.update(  # read by moto when it is imported
 
 import moto.backends
 
-from engine.sandbox.aws import addresses, catalogue, checks, launches, lifecycle, snapshot, teardown
+from engine.sandbox.aws import addresses, catalogue, checks, launches, lifecycle, rules, snapshot, teardown
 from engine.sandbox.aws.guard import Guard
 from engine.sandbox.aws.tokens import Tokens
 
@@ -41,6 +41,7 @@ class Cloud:
         catalogue.mend()
         lifecycle.mend(boot_seconds=boot_seconds, ssh_seconds=ssh_seconds)
         launches.mend()
+        rules.mend()
         tokens = snapshot.restore(state, pool)
         self.restored = tokens is not None
         self.watchers: list[Callable[[], None]] = []
@@ -50,8 +51,8 @@ class Cloud:
         self._took = 0.0
         self._late: threading.Timer | None = None
         self.console: Callable[[str], str] = _no_console
-        afters = launches.afters(lambda instance: self.console(instance))
-        gates = checks.CHECKS | teardown.CHECKS | launches.CHECKS
+        afters = launches.afters(lambda instance: self.console(instance)) | rules.AFTER
+        gates = checks.CHECKS | teardown.CHECKS | launches.CHECKS | rules.CHECKS
         self._guard = Guard(gates, afters, self._tokens, launches.settle, self.changed)
         self._guard.install()
         self.lock = self._guard.lock

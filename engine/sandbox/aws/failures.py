@@ -38,7 +38,6 @@ def create_app(service: SERVICE_NAMES) -> Any:
 
     def failed(error: Any) -> tuple[str, int, dict[str, str]]:
         cause = error.original_exception or error
-        app.logger.error("%s failed: %r", service, cause, exc_info=cause)
         # An argument that moto cannot handle stays wrong however often it is sent: not an error to retry.
         code, status = (
             ("UnsupportedOperation", 400)
