@@ -55,10 +55,10 @@ def load(
         problems.check()
     assert given is not None
     assert book is not None
-    broken = check_playbook(book, problems)
+    check_playbook(book, problems)
     _check_given(book, given, variables, problems)
     students = _students(given, book, student, problems)
-    loading = _Loading(book, given, variables, outside, broken, problems)
+    loading = _Loading(book, given, variables, outside, problems)
     labs = [loading.lab(each) for each in students]
     problems.check()
     return labs
@@ -111,13 +111,12 @@ class _Loading:
     given: Inventory
     variables: Mapping[str, str]
     outside: Outside
-    broken: frozenset[str]
     problems: Problems
 
     def lab(self, student: Student | None) -> Lab:
         """The lab of one student, or the only one."""
         lab = self._bare(student)
-        expansion = Expander(self.book, lab, self.broken, self.problems).expand()
+        expansion = Expander(self.book, lab, self.problems).expand()
         # What refers to something broken is not wrong for that: it cannot be told yet.
         extra = {**dict.fromkeys(expansion.broken, UNKNOWN), **{name: [] for name in expansion.empty}}
         names = lab.names.extended(extra) if isinstance(lab.names, Names) and extra else lab.names

@@ -224,7 +224,7 @@ class PlaybookFiles:
 
     def _not_found(self, path: str, folder: bool, outside: bool) -> str:
         sort = "folder" if folder else "file"
-        places = " or ".join(f"`{_shown(each)}`" for each in self.folders)
+        places = " or ".join(f"`{shown(each)}`" for each in self.folders)
         if outside:
             return f"`{path}` lies outside the folders a playbook may read: {places}"
         return f"there is no {sort} `{path}` in {places}"
@@ -236,11 +236,11 @@ class PlaybookFiles:
         try:
             text = path.read_text("utf-8")
         except UnicodeDecodeError:
-            raise ValueError(f"`{_shown(path)}` is not UTF-8 text") from None
+            raise ValueError(f"`{shown(path)}` is not UTF-8 text") from None
         return self.filler(path, text)
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     """`path` as the user would write it: relative to the working directory where it lies below."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))

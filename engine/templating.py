@@ -27,9 +27,9 @@ from engine.language.jinja import (
     defined,
 )
 from engine.language.validation import problems_of
-from engine.language.words import did_you_mean
-from engine.local_files import PlaybookFiles
-from engine.refs import Ref, Template, Unknown, holds_unknown
+from engine.language.words import BUILTIN, did_you_mean, nearest
+from engine.local_files import PlaybookFiles, shown
+from engine.refs import UNKNOWN, Ref, Template, Unknown, holds_unknown
 from engine.resource import Files, Resource, Values
 
 MEMBER = re.compile(r"(?P<name>[^\[\]]+)\[(?P<key>[^\[\]]+)\]\Z")
@@ -243,13 +243,13 @@ class Filling:
             raise Invalid(list(dict.fromkeys(self._masked(problem) for problem in self.problems)))
 
     def of(self, value: Any) -> Any:
-        """`value` filled in; None in place of a template that is wrong."""
+        """`value` filled in; UNKNOWN in place of a template that is wrong."""
         if isinstance(value, Template):
             try:
                 return self._template(value.text)
             except Wrong as wrong:
                 self.problems.append(_problem(wrong, value.where))
-                return None
+                return UNKNOWN
         if isinstance(value, Mapping):
             return {key: self.of(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
@@ -261,16 +261,15 @@ class Filling:
         declared = self.declared
         assert declared is not None
         filled = self.of(declared.fields)
-        self.check()
         values = {name: value for name, value in filled.items() if value is not None}
         try:
-            return declared.kind.model_validate(values, context={"files": self._files()})
+            resource = declared.kind.model_validate(values, context={"files": self._files()})
         except ValidationError as error:
             self.problems.extend(problems_of(error, declared, values))
         except Invalid as invalid:
             self.problems.extend(invalid.problems)
         self.check()
-        raise AssertionError("unreachable")
+        return resource
 
     def _files(self) -> Files | None:
         files = self.scope.lab.files
@@ -281,7 +280,7 @@ class Filling:
         try:
             filled = self._template(text, in_file=True)
         except Wrong as wrong:
-            raise Invalid([_problem(wrong, Where(str(path), wrong.line or 1))]) from None
+            raise Invalid([_problem(wrong, Where(shown(path), wrong.line or 1))]) from None
         return filled if isinstance(filled, str | Unknown) else str(filled)
 
     def _template(self, text: str, *, in_file: bool = False) -> Any:
@@ -346,7 +345,7 @@ class Filling:
         if members is not None:
             numbered = all(key.isdecimal() for key in members)
             return _Members(members, self) if numbered else _KeyedMembers(members, self)
-        raise KeyError(name)
+        raise unknown_name(name, {*self._own, *lab.names, *lab.resources, *self.scope.groups})
 
     def _masked(self, problem: Problem) -> Problem:
         what, remedy = problem.what, problem.remedy
@@ -354,6 +353,13 @@ class Filling:
             if len(secret) >= 4:
                 what, remedy = what.replace(secret, "(secret)"), remedy.replace(secret, "(secret)")
         return Problem(problem.where, what, remedy)
+
+
+def unknown_name(name: str, known: Collection[str]) -> Wrong:
+    """What is wrong with a name that is not one of `known`."""
+    near = nearest(name, known)
+    there = [each for each in known if each not in BUILTIN and "[" not in each]
+    return Wrong(f"there is no `{name}`", f"did you mean `{near}`?" if near else did_you_mean(name, there, "there are"))
 
 
 def _whole_text(value: Any) -> Any:
@@ -417,7 +423,7 @@ def check_names(
             continue
         try:
             if use.name not in names:
-                raise Wrong(f"there is no `{use.name}`", did_you_mean(use.name, names, "there are"))
+                raise unknown_name(use.name, names)
             if check is not None:
                 check(use)
         except Wrong as wrong:

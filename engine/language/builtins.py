@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from engine.language.jinja import GLOBALS, Environment
 from engine.language.secrets import Outside
+from engine.language.words import BUILTIN
 
 LAB: Final = ("name", "slug", "student", "expires", "target", "region")
 """What `lab.` has."""
 
-BUILTIN: Final = frozenset({"lab", "env", "my_ip"})
 LOOP: Final = frozenset({"item", "loop_index"})
 
 _JINJA = {"true", "false", "none", "True", "False", "None", "and", "or", "not", "in", "is", "if", "else", "loop", "self"}

@@ -13,7 +13,7 @@ from engine.language.jinja import compiled
 from engine.language.playbook import Playbook
 from engine.language.problems import Problems
 from engine.language.static import KnownNames, when_template
-from engine.language.words import NAME, sort_of
+from engine.language.words import NAME, did_you_mean, sort_of
 from engine.refs import Ref, Template, holds_unknown
 from engine.resource import SECRET
 from engine.templating import Filling, Scope, templates
@@ -46,7 +46,7 @@ class Closing:
     def _filled(self, value: Any) -> tuple[Any, frozenset[Ref]]:
         filling = Filling(self._scope)
         filled = filling.of(value)
-        self._problems.extend(filling.problems)
+        self._problems.extend_elsewhere(filling.problems)
         return filled, frozenset(filling.touched)
 
     # -- outputs -------------------------------------------------------------------------------------------
@@ -164,11 +164,12 @@ class Closing:
             self._problems.add(node.where, "a `command` check needs `host`", "the host to run it on")
             return None
         declared = self._lab.resources.get(name)
-        if declared is None or declared.ssh is None:
+        if name in self._lab.skipped:
+            words = f"`{name}` is skipped: its `when` is false"
+            self._problems.add(item.where, words, "give the check the same `when`")
+        elif (declared is None or declared.ssh is None) and name not in self._lab.names:
             hosts = [each.address for each in self._lab.resources.values() if each.ssh is not None]
-            words = f"`{name}` is skipped: its `when` is false" if name in self._lab.skipped else f"there is no host `{name}`"
-            remedy = "give the check the same `when`" if name in self._lab.skipped else f"hosts: {', '.join(hosts)}"
-            self._problems.add(item.where, words, remedy)
+            self._problems.add(item.where, f"there is no host `{name}`", did_you_mean(name, hosts, "hosts are"))
         return name
 
     def _status(self, node: Node) -> int | None:

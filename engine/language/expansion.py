@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
-from engine.errors import Where
+from engine.errors import Problem, Where
 from engine.lab import Declared, Lab, Ssh
 from engine.language import reading
 from engine.language.builtins import LOOP
@@ -19,7 +19,7 @@ from engine.language.problems import Problems
 from engine.language.static import when_template
 from engine.language.words import sort_of
 from engine.on_host import OnHost
-from engine.refs import Template, holds_unknown
+from engine.refs import Template, Unknown, holds_unknown
 from engine.templating import MEMBER, Filling, Scope
 
 _MOST_TURNS: Final = 10_000
@@ -64,29 +64,32 @@ class Expansion:
         return bool({name, base} & self.skipped) or base in self.empty or base in self.broken
 
 
+class _Untold(Exception):
+    """Whether or how often an entry is there cannot be told; the problem is."""
+
+
 class Expander:
     """Makes the Expansion of a playbook with one lab's names."""
 
-    def __init__(self, playbook: Playbook, lab: Lab, broken: frozenset[str], problems: Problems) -> None:
+    def __init__(self, playbook: Playbook, lab: Lab, problems: Problems) -> None:
         self._playbook = playbook
         self._scope = Scope(lab, {})
         self._problems = problems
-        self._result = Expansion(broken={*broken, *playbook.unread})
+        self._result = Expansion(broken=set(playbook.unread))
+        self._failed = False
         self._places: dict[str, dict[tuple[str | int, ...], Where]] = {}
 
     def expand(self) -> Expansion:
         """The resources that this lab has."""
         for entry in self._playbook.entries:
-            if entry.name in self._result.broken:
-                continue
-            before = len(self._problems)
-            made = list(self._entry(entry))
-            if len(self._problems) > before:
+            try:
+                made = {each.address: each for each in self._entry(entry)}
+            except _Untold:
                 self._result.broken.add(entry.name)
-            else:
-                self._result.declared.update((each.address, each) for each in made)
-                if entry.loop is not None and not made and entry.name not in self._result.skipped:
-                    self._result.empty.add(entry.name)
+                continue
+            self._result.declared |= made
+            if entry.loop is not None and not made and entry.name not in self._result.skipped:
+                self._result.empty.add(entry.name)
         return self._result
 
     def _entry(self, entry: Written) -> Iterator[Declared]:
@@ -112,45 +115,46 @@ class Expander:
         """`value` filled in, or None and problems."""
         filling = Filling(self._scope, names=names)
         filled = filling.of(value)
-        self._problems.extend(filling.problems)
+        self._problems.extend_elsewhere(filling.problems)
+        self._failed = bool(filling.problems)
         return None if filling.problems else filled
 
     def _when(self, node: Node, names: Mapping[str, Any]) -> bool:
         value = node.value
         if isinstance(value, str) and value.strip().casefold() not in ("true", "false"):
-            before = len(self._problems)
             value = self._value(when_template(node), names)
-            if len(self._problems) > before:
-                return False
+            if self._failed:
+                raise _Untold
         if holds_unknown(value):
-            self._problems.add(node.where, "`when` hangs on something that is not known now", "use other variables")
-            return False
+            words = "`when` hangs on something that is not known now"
+            self._problems.extend_elsewhere([Problem(node.where, words, "use other variables")])
+            raise _Untold
         try:
             return reading.truth(value)
         except ValueError as error:
             remedy = "compare it, such as `\"{{ name == 'text' }}\"`"
             self._problems.add(node.where, f"`when` {error}", remedy)
-            return False
+            raise _Untold from None
 
     def _turns(self, node: Node) -> list[tuple[int | str, Any]]:
         """Key and item of each turn of a loop."""
-        before = len(self._problems)
         value = self._value(content(node), {})
-        if len(self._problems) > before:
-            return []
-        if holds_unknown(value) and not isinstance(value, list | dict):
-            self._problems.add(node.where, "`loop` hangs on something that is not known now", "use other variables")
-            return []
+        if self._failed:
+            raise _Untold
+        if isinstance(value, Unknown):
+            words = "`loop` hangs on something that is not known now"
+            self._problems.extend_elsewhere([Problem(node.where, words, "use other variables")])
+            raise _Untold
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             value = list(range(min(value, _MOST_TURNS + 1)))
         if not isinstance(value, list | dict):
             words = f"`loop` must be a list, a mapping or a number, not {sort_of(value)}"
             remedy = 'a variable is written `loop: "{{ name }}"`' if isinstance(value, str) else ""
             self._problems.add(node.where, words, remedy)
-            return []
+            raise _Untold
         if len(value) > _MOST_TURNS:
             self._problems.add(node.where, f"`loop` has more than {_MOST_TURNS} turns")
-            return []
+            raise _Untold
         if isinstance(value, list):
             return list(enumerate(value))
         return [(key, item) for key, item in value.items() if self._fit_key(key, node)]
@@ -166,7 +170,6 @@ class Expander:
     # -- one resource --------------------------------------------------------------------------------------
 
     def _one(self, entry: Written, address: str, names: Mapping[str, Any]) -> Iterator[Declared]:
-        before = len(self._problems)
         host = self._text_keyword(entry, "host", names)
         ssh = self._ssh(entry, names)
         depends = self._depends(entry, names)
@@ -187,10 +190,9 @@ class Expander:
             positions=self._positions(entry),
         )
         self._check_place(declared, entry)
-        if len(self._problems) == before:
-            self._result.depends[address] = depends
-            self._result.places[address] = _keyword_places(entry)
-            yield declared
+        self._result.depends[address] = depends
+        self._result.places[address] = _keyword_places(entry)
+        yield declared
 
     def _positions(self, entry: Written) -> Mapping[tuple[str | int, ...], Where]:
         if entry.name not in self._places:
@@ -203,9 +205,8 @@ class Expander:
         node = entry.keywords.get(word)
         if node is None or node.value is None:
             return default
-        before = len(self._problems)
         value = self._value(content(node), names)
-        if value is None or len(self._problems) > before:
+        if value is None:
             return default
         try:
             return read(value)

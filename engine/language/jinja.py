@@ -12,7 +12,7 @@ import json
 import posixpath
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -135,7 +135,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(obj, Mapping):
             there = ", ".join(f"`{key}`" for key in list(obj)[:12]) or "nothing"
             return _Absent(f"`{name}` is not there; there is {there}", name=str(name))
-        if isinstance(obj, list | tuple) and isinstance(name, int):
+        if isinstance(obj, Sequence) and isinstance(name, int):
             return _Absent(f"there is no [{name}] in a list of {len(obj)}", name=str(name))
         return _Absent(f"`{name}` is not there", name=str(name))
 
@@ -151,6 +151,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             _bound_product(obj, owner, args)
         return super().call(context, obj, *args, **kwargs)
 
+
+    def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
+        return _Absent(f"`{attribute}`", name=attribute, obj=obj, exc=SecurityError)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         wrapped = super().wrap_str_format(value)
@@ -258,7 +261,7 @@ class Use:
 
 
 Lookup = Callable[[str], Any]
-"""From a name to what stands for it in an expression; raises KeyError for an unknown name."""
+"""From a name to what stands for it in an expression; raises Wrong for an unknown name."""
 
 _FAILURES = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RuntimeError)
 
@@ -285,8 +288,9 @@ class Expression:
             if self._chain is not None:
                 return self._follow(lookup)
             return self._run({name: lookup(name) for name in self.names if name not in GLOBALS})
-        except KeyError as error:
-            raise Wrong(f"there is no `{error.args[0]}`") from None
+        except Wrong as wrong:
+            wrong.line = wrong.line or _line_of(wrong) or (self.uses[0].line if self.uses else None)
+            raise
         except _FAILURES as error:
             raise _explained(error) from None
 
@@ -302,11 +306,7 @@ class Expression:
         if self._compiled is None:
             self._compiled = ENVIRONMENT.from_string(_program(self._source))
         context = self._compiled.new_context(values)
-        try:
-            pieces = list(self._compiled.root_render_func(context))
-        except KeyError as error:
-            # A KeyError out of a filter, not out of `lookup`.
-            raise ValueError(str(error)) from None
+        pieces = list(self._compiled.root_render_func(context))
         return "".join(pieces) if self.is_statements else context.vars["labctl_value"]
 
 
@@ -329,7 +329,8 @@ def _program(source: nodes.Template | nodes.Expr) -> nodes.Template:
     return program
 
 
-def _explained(error: Exception) -> Wrong:
+def _line_of(error: Exception) -> int | None:
+    """The line of the template that `error` comes from, where a compiled one is involved."""
     line = None
     trace = error.__traceback__
     while trace is not None:
@@ -337,6 +338,11 @@ def _explained(error: Exception) -> Wrong:
         if template is not None:
             line = template.get_corresponding_lineno(trace.tb_lineno)
         trace = trace.tb_next
+    return line
+
+
+def _explained(error: Exception) -> Wrong:
+    line = _line_of(error)
     message = str(error).strip() or type(error).__name__
     if isinstance(error, SecurityError):
         return Wrong(f"this is not allowed in a template: {message}", line=line)

@@ -63,7 +63,7 @@ class Needs:
         assert declared.ssh is not None
         filling = Filling(self._scope, declared)
         filling.of([declared.ssh.user, declared.ssh.key, declared.ssh.port, declared.ssh.host])
-        self._problems.extend(filling.problems)
+        self._problems.extend_elsewhere(filling.problems)
         return {ref.address for ref in filling.touched if ref.address != declared.address}
 
     def _on_the_way(self, host: str, logins: Mapping[str, set[str]]) -> Iterator[str]:

@@ -28,13 +28,18 @@ class Problems:
         for problem in problems:
             self._found.setdefault(problem)
 
+    def extend_elsewhere(self, problems: Iterable[Problem]) -> None:
+        """Remember those that are not at a place where something is wrong already: they only follow from it."""
+        told = {problem.where for problem in self._found} - {None}
+        self.extend(problem for problem in problems if problem.where not in told)
+
     @contextmanager
     def catching(self) -> Iterator[None]:
         """Within it an Invalid ends the block, not the program: its problems are remembered."""
         try:
             yield
         except Invalid as invalid:
-            self.extend(invalid.problems)
+            self.extend_elsewhere(invalid.problems)
 
     def sorted(self) -> tuple[Problem, ...]:
         """All of them by place; those without a place first."""

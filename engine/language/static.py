@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from engine.errors import Problem
-from engine.language.builtins import BUILTIN, LAB, LOOP
+from engine.language.builtins import LAB, LOOP
 from engine.language.document import Node, content
 from engine.language.jinja import Use, Wrong
 from engine.language.playbook import Playbook, Written
 from engine.language.problems import Problems
-from engine.language.words import did_you_mean
+from engine.language.words import BUILTIN, did_you_mean
 from engine.refs import Template
 from engine.templating import check_names, check_output, templates
 
@@ -66,18 +66,17 @@ class KnownNames:
             check_output(entry.kind, f"{name}[{first}]", steps[1])
 
 
-def check_playbook(playbook: Playbook, problems: Problems) -> frozenset[str]:
-    """Problems with names in every template of `playbook`; the entries that have any, which are not to be evaluated."""
+def check_playbook(playbook: Playbook, problems: Problems) -> None:
+    """Problems with the names in the templates of `playbook`, also in branches that no evaluation takes."""
     names = KnownNames(playbook)
     for variable in playbook.variables.values():
         for written in (variable.default, variable.source):
             _early(names, written, "a variable", problems)
-    bad = {entry.name for entry in playbook.entries if _check_entry(entry, names, problems)}
-    return frozenset(bad)
+    for entry in playbook.entries:
+        _check_entry(entry, names, problems)
 
 
-def _check_entry(entry: Written, names: KnownNames, problems: Problems) -> bool:
-    before = len(problems)
+def _check_entry(entry: Written, names: KnownNames, problems: Problems) -> None:
     looped = entry.loop is not None
     for node in entry.whens:
         problems.extend(names.check_early(when_template(node), "`when`", looped=looped) if _is_text(node) else ())
@@ -94,7 +93,6 @@ def _check_entry(entry: Written, names: KnownNames, problems: Problems) -> bool:
         for template in templates(content(part)) if part is not None else ():
             problems.extend(names.check(template, looped=looped))
     _check_ignored(entry, problems)
-    return len(problems) > before
 
 
 def _is_text(node: Node) -> bool:

@@ -63,7 +63,8 @@ def _problem(path: Path, details: list[ErrorDetails], declared: Declared, values
         return Problem(place, f"{_in(path, declared)}: {words}")
     asked = list(dict.fromkeys(_asked(detail) for detail in details))
     got = "" if secret else f", not {sort_of(first['input'])}"
-    return Problem(place, f"{_in(path, declared)} must be {' or '.join(asked)}{got}", _quote_hint(details, values, path))
+    words = " or ".join([", ".join(asked[:-1]), asked[-1]] if len(asked) > 1 else asked)
+    return Problem(place, f"{_in(path, declared)} must be {words}{got}", _hint(first))
 
 
 def _is_secret(kind: type[BaseModel], name: str) -> bool:
@@ -124,10 +125,10 @@ def _asked(detail: ErrorDetails) -> str:
     return asks(detail.get("ctx", {})) if callable(asks) else asks
 
 
-def _quote_hint(details: list[ErrorDetails], values: Mapping[str, Any], path: Path) -> str:
-    first = details[0]
+def _hint(first: ErrorDetails) -> str:
     if first["type"] == "string_type" and isinstance(first["input"], int | float):
-        return f'put it in quotes: "{str(first["input"]).lower() if isinstance(first["input"], bool) else first["input"]}"'
+        text = str(first["input"])
+        return f'put it in quotes: "{text.lower() if isinstance(first["input"], bool) else text}"'
     if first["type"] in ("literal_error", "enum") and isinstance(first["input"], str):
         choices = re.findall(r"'([^']*)'", str(first.get("ctx", {}).get("expected", "")))
         near = nearest(first["input"], choices)

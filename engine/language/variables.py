@@ -99,7 +99,7 @@ def _check_secret(variable: Variable, problems: Problems) -> None:
         remedy = "write `from: {env: NAME}`, or `file`, `ssm`, `secretsmanager`"
         problems.add(variable.default.where, "a secret does not belong in a playbook", remedy)
     elif variable.source is not None and not any(templates(content(variable.source))):
-        source_of(content(variable.source), variable.source.where, problems)
+        source_of(content(variable.source), variable.source.where, problems, variable.name)
 
 
 def _type_of(node: Node | None) -> str:
@@ -238,7 +238,7 @@ class _Maker:
         except ValueError as error:
             self.problems.add(given.where, f"the variable `{self.variable.name}` {error} ({given.origin})")
         except Invalid as invalid:
-            self.problems.extend(invalid.problems)
+            self.problems.extend_elsewhere(invalid.problems)
         return UNKNOWN
 
     def _filled(self, node: Node) -> Any:
@@ -251,8 +251,9 @@ class _Maker:
     def _secret(self, given: Given | None) -> Any:
         name = self.variable.name
         if given is None and self.variable.source is None:
-            remedy = self.settings.missing.format(name=name) + ", as {env: NAME} or {file: PATH}"
-            self.problems.add(self.variable.where, f"the secret `{name}` has no source", remedy)
+            remedy = "write `from: {env: NAME}` here, or " + self.settings.missing.format(name=name)
+            if self.variable.default is None:
+                self.problems.add(self.variable.where, f"the secret `{name}` has no source", remedy)
             return UNKNOWN
         if given is None:
             assert self.variable.source is not None
@@ -260,7 +261,7 @@ class _Maker:
         try:
             raw = self._filled(given.value) if isinstance(given.value, Node) else given.value
         except Invalid as invalid:
-            self.problems.extend(invalid.problems)
+            self.problems.extend_elsewhere(invalid.problems)
             return UNKNOWN
         if isinstance(raw, dict) and set(raw) == {"from"}:
             raw = raw["from"]

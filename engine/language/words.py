@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from engine.refs import Template, Unknown
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 """What a resource, variable or output may be called."""
+
+BUILTIN: Final = frozenset({"lab", "env", "my_ip"})
+"""Names that templates have without declaring them."""
 
 _SHOWN = 12
 
