@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from engine.errors import HostUnreachable, LabctlError, StepFailed
 from engine.hosts import wire
-from engine.hosts.shell import ConnectionLost, Shell
+from engine.hosts.shell import ConnectionLost, Shell, alive
 from engine.hosts.spec import Ran
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from engine.on_host import Upload
 
 _STARTING: Final = 30.0
+"""Seconds to wait for a shell that is being started."""
+_IDLE: Final = 20.0
+"""Seconds unused after which a connection is asked whether it still stands."""
 
 
 class Host:
@@ -49,6 +52,7 @@ class Host:
         self._transport: Transport | None = None
         self._bridge: Transport | None = None
         self._spare: _Spare | None = None
+        self._used = time.monotonic()
 
     def run(
         self,
@@ -92,8 +96,9 @@ class Host:
     def contact(self, dial: Callable[[], Transport]) -> None:
         """Be connected, by `dial` where it is not: its patience and words are those of the moment."""
         with self._dialing:
-            if self._transport is None or not self._transport.is_active():
+            if self._transport is None or not self._answers(self._transport):
                 self._transport = dial()
+                self._used = time.monotonic()
 
     def transport(self) -> Transport:
         """The connection for running scripts, made (anew) where there is none.
@@ -101,8 +106,8 @@ class Host:
         Raises HostUnreachable.
         """
         with self._dialing:
-            if self._transport is None or not self._transport.is_active():
-                self._transport = self._dial()
+            self.contact(self._dial)
+            assert self._transport is not None
             return self._transport
 
     def bridge(self) -> Transport:
@@ -111,7 +116,7 @@ class Host:
         Raises HostUnreachable.
         """
         with self._dialing:
-            if self._bridge is None or not self._bridge.is_active():
+            if self._bridge is None or not self._answers(self._bridge):
                 self._bridge = self.transport()
             return self._bridge
 
@@ -123,6 +128,15 @@ class Host:
                 transport.close()
         self._transport = self._bridge = None
 
+    def _answers(self, transport: Transport) -> bool:
+        """Whether the connection still stands; one long unused is asked: hosts may stop without a word."""
+        if not transport.is_active():
+            return False
+        if time.monotonic() - self._used < _IDLE or alive(transport, _IDLE / 2):
+            return True
+        transport.close()
+        return False
+
     def _pack(self, script: str, stdin: bytes, files: Sequence[Upload]) -> wire.Request:
         try:
             return wire.pack(script, stdin, files)
@@ -132,6 +146,9 @@ class Host:
     def _run(self, request: wire.Request, timeout: float | None, user: str | None) -> Ran:
         command = wire.as_user(request.boot, user, self._login)
         spare = self._take_spare(command)
+        if spare is not None and time.monotonic() - self._used > _IDLE:
+            spare.close()
+            spare = None
         try:
             ran = self._send(spare, request, timeout) if spare is not None else None
             if ran is None:
@@ -140,6 +157,7 @@ class Host:
             raise self._lost(error.sent) from error
         if ran is None:
             raise self._lost(sent=False)
+        self._used = time.monotonic()
         if self.round_trips > 1 and self._transport is not None:
             # Who ran two will run more: have a shell ready, so that the next costs one round trip only.
             self._spare = _Spare(command, self._transport, self._shell)

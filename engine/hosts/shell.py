@@ -36,6 +36,20 @@ class ConnectionLost(Exception):
         self.sent = sent
 
 
+def alive(transport: Transport, timeout: float) -> bool:
+    """Whether the other side of a connection answers within `timeout` seconds."""
+    from paramiko import ChannelException, SSHException
+
+    try:
+        transport.open_session(timeout=timeout).close()
+    except ChannelException:
+        # A refusal is an answer.
+        return True
+    except (SSHException, OSError, EOFError):
+        return False
+    return True
+
+
 class Shell:
     """A shell on a host that waits for a script.
 
@@ -125,15 +139,9 @@ class Shell:
         return True
 
     def _probe(self) -> None:
-        from paramiko import ChannelException, SSHException
-
-        try:
-            self._transport.open_session(timeout=_QUIET / 2).close()
-        except ChannelException:
-            return
-        except (SSHException, OSError, EOFError) as error:
+        if not alive(self._transport, _QUIET / 2):
             self._transport.close()
-            raise ConnectionLost(self._sent) from error
+            raise ConnectionLost(self._sent)
 
     def _kill(self, collector: _Collector) -> None:
         from paramiko import SSHException

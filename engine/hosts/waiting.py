@@ -70,27 +70,42 @@ def until_there(
 
 
 def once(spec: HostSpec, attempt: Callable[[], T]) -> T:
-    """What `attempt` gives, tried once.
+    """What `attempt` gives, tried once; whether the machine is ready is asked only where it fails.
 
-    Raises HostUnreachable, explained in stages.
+    Raises HostUnreachable in one line.
     """
     try:
-        _look(spec)
         return attempt()
     except Setback as setback:
-        raise explain(spec, setback) from setback
+        told = setback
+    if told.stage in ("address", "port", "SSH"):
+        try:
+            _look(spec)
+        except Setback as not_ready:
+            told = not_ready
+    causes = _causes(spec, told)
+    raise HostUnreachable(_cannot(spec, told), causes[0] if causes else told.remedy) from told
 
 
 def explain(spec: HostSpec, setback: Setback) -> HostUnreachable:
     """The failure of a contact in words: stages with their marks, what the network has to say, a remedy."""
     reached = STAGES.index(setback.stage)
-    lines = [f"{spec.name} cannot be reached: {setback.what}"]
+    lines = [_cannot(spec, setback)]
     for number, stage in enumerate(STAGES):
         mark = "ok" if number < reached else "failed" if number == reached else "-"
         lines.append(f"  {mark:<6}  {_stage(stage, spec)}")
-    causes = spec.machine.explain() if setback.stage == "port" else []
+    causes = _causes(spec, setback)
     lines += [f"  why?    {cause}" for cause in causes]
     return HostUnreachable("\n".join(lines), causes[0] if causes else setback.remedy)
+
+
+def _cannot(spec: HostSpec, setback: Setback) -> str:
+    return f"{spec.name} cannot be reached: {setback.what}"
+
+
+def _causes(spec: HostSpec, setback: Setback) -> list[str]:
+    # What stands between the caller and the machine says nothing of a way through another host.
+    return spec.machine.explain() if setback.stage == "port" and spec.via is None else []
 
 
 def _look(spec: HostSpec) -> bool:

@@ -279,10 +279,10 @@ def test_the_bastion_says_what_is_wrong_behind_it(lab: LabHosts, start_sshd: Sta
     bastion, private = start_sshd(), start_sshd()
     lab.know(bastion)
     port = free_port()
-    machine = replace(private.machine(), port=port, explain=lambda: ["PrivateSG lets nobody in on port 22"])
+    machine = replace(private.machine(), port=port, explain=lambda: ["seen from outside"])
     lab.know(private, "private", via="bastion", port=port, machine=machine)
     with pytest.raises(HostUnreachable) as caught:
-        lab.hosts.glance("private")
+        lab.hosts.host("private", timeout=1)
     assert message(caught) == (
         f"private cannot be reached: bastion gets no connection to port {port} of 127.0.0.1\n"
         "  ok      instance: running and ready\n"
@@ -290,10 +290,9 @@ def test_the_bastion_says_what_is_wrong_behind_it(lab: LabHosts, start_sshd: Sta
         f"  failed  port {port} open\n"
         "  -       SSH server answers\n"
         "  -       host key is the known one\n"
-        f"  -       login as {login()} with {lab.key}\n"
-        "  why?    PrivateSG lets nobody in on port 22"
+        f"  -       login as {login()} with {lab.key}"
     )
-    assert caught.value.remedy == "PrivateSG lets nobody in on port 22"
+    assert "security group must let the host before it in" in caught.value.remedy
 
 
 def test_a_bastion_that_forwards_nothing(lab: LabHosts, start_sshd: Start) -> None:
@@ -347,7 +346,8 @@ def test_gives_up_when_time_is_up(lab: LabHosts, start_sshd: Start) -> None:
 def test_a_glance_waits_for_nothing(lab: LabHosts, start_sshd: Start) -> None:
     sshd = start_sshd()
     lab.know(sshd, machine=replace(sshd.machine(), not_ready=lambda: "stopped"))
-    with pytest.raises(HostUnreachable, match=r"^bastion cannot be reached: stopped\n  failed  instance"):
+    sshd.stop()
+    with pytest.raises(HostUnreachable, match=r"^bastion cannot be reached: stopped$"):
         lab.hosts.glance("bastion")
 
 
