@@ -58,6 +58,11 @@ class Observation:
     kind: type[Resource] | None = None
     """The kind that the entry names."""
 
+    @property
+    def found(self) -> bool:
+        """Whether labctl did not make it, as far as the ledger knows: it was found, and nothing says it was made."""
+        return self.new and not self.entry.token
+
 
 @dataclass(frozen=True)
 class FieldChange:

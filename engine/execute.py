@@ -315,7 +315,7 @@ class _Run:
     def _was_ours(self, change: Change, id: str) -> bool:
         """Whether the thing found on a host is what labctl had made there before."""
         there = change.there
-        if there is None or there.new or change.goes_with is not None:
+        if there is None or there.found or change.goes_with is not None:
             return False
         return there.entry.id == id and not there.entry.adopted
 

@@ -137,7 +137,8 @@ class There:
     def _users(self) -> dict[str, list[Need]]:
         """By address, what needs it by the ledger's memory, as far as it exists; `Need.address` is the user."""
         users: dict[str, list[Need]] = {}
-        for address, observation in self.primary.items():
+        for observation in [*self.primary.values(), *self.surplus]:
+            address = observation.entry.address
             if exists(observation):
                 for need in needs_of(observation.entry):
                     needed = self.renamed.get(need.address, need.address)
@@ -147,7 +148,7 @@ class There:
 
 def exists(observation: Observation) -> bool:
     """Whether the thing is there, as far as is known."""
-    return observation.values is not None or (observation.unreadable is not None and not observation.new)
+    return observation.values is not None or (observation.unreadable is not None and not observation.found)
 
 
 def needs_of(entry: Entry) -> Iterator[Need]:
@@ -286,7 +287,7 @@ class _Draft:
             return self._make(declared, resource, observation)
         fields = self._fields(declared, resource, observation)
         cause = self._must_go(declared, observation.entry)
-        if cause is None and not observation.new and any(change.replaces for change in fields):
+        if cause is None and not observation.found and any(change.replaces for change in fields):
             cause = words_for(resource, [f for f in fields if f.replaces], _last_values(observation))
         if cause is not None:
             return self._replace(declared, resource, observation, cause, fields)
@@ -298,7 +299,7 @@ class _Draft:
         return self._change(declared, resource, "create", cause, _all_fields(declared, resource), observation)
 
     def _why_make(self, declared: Declared, observation: Observation | None) -> str:
-        if observation is None or observation.new:
+        if observation is None or observation.found:
             return "not there yet"
         if observation.entry.id is None:
             return "its creation was never confirmed"
@@ -422,7 +423,7 @@ class _Draft:
             self._keep_remembering(address, observation)
             return
         entry = observation.entry
-        if observation.new:
+        if observation.found:
             return
         declared = self.there.lab.resources.get(address)
         goes_with = self._goes_with(entry)
@@ -442,7 +443,7 @@ class _Draft:
         )
 
     def _keep_remembering(self, address: str, observation: Observation) -> None:
-        if exists(observation) and not observation.new:
+        if exists(observation) and not observation.found:
             note = self.frozen[address]
             self.changes[address] = Change(
                 address,

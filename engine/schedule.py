@@ -19,6 +19,7 @@ _AFTER: Final = "after"
 _DELETION: Final = "deletion"
 _LETTING_GO: Final = "letting go"
 _FIRM: Final = "firm"
+_GIVE_WAY: Final = (_AFTER, _DELETION, _LETTING_GO, _FIRM)
 
 
 def schedule(plan: Plan) -> nx.DiGraph[Step]:
@@ -27,7 +28,7 @@ def schedule(plan: Plan) -> nx.DiGraph[Step]:
     Nodes stand in the plan's order.
     """
     graph = _Steps(plan).graph()
-    for sort in (_AFTER, _DELETION, _LETTING_GO):
+    for sort in _GIVE_WAY[:-1]:
         if nx.is_directed_acyclic_graph(graph):
             break
         _cut(graph, sort)
@@ -37,7 +38,11 @@ def schedule(plan: Plan) -> nx.DiGraph[Step]:
 def _cut(graph: nx.DiGraph[Step], sort: str) -> None:
     """Take out the edges of `sort` that lie on a ring: those within one strongly connected part."""
     part = {step: at for at, steps in enumerate(nx.strongly_connected_components(graph)) for step in steps}
-    within = [(a, b) for a, b, order in graph.edges(data="order") if order == sort and part[a] == part[b]]
+    within = [
+        (before, after)
+        for before, after, said in graph.edges(data=True)
+        if said["order"] == sort and part[before] == part[after]
+    ]
     graph.remove_edges_from(within)
 
 
@@ -57,10 +62,10 @@ class _Steps:
     def graph(self) -> nx.DiGraph[Step]:
         graph: nx.DiGraph[Step] = nx.DiGraph()
         graph.add_nodes_from(self.steps)
-        order: str
         for before, after, order in self._edges():
-            # A firm edge is never weakened by another reason for the same order.
-            if before != after and (not graph.has_edge(before, after) or order == _FIRM):
+            # Of several reasons for the same order the strongest counts.
+            known = graph.get_edge_data(before, after)
+            if before != after and (known is None or _GIVE_WAY.index(known["order"]) < _GIVE_WAY.index(order)):
                 graph.add_edge(before, after, order=order)
         return graph
 
@@ -116,7 +121,9 @@ class _Steps:
         for need in _remembered(change):
             going = self.unmakes.get(need.address)
             if going is not None and change.goes_with != need.address:
-                order = _AFTER if need.sort == "after" else _DELETION
+                # What dies with its host waits for it, and must not keep others from going before that host.
+                weak = need.sort == "after" or change.goes_with is not None
+                order = _AFTER if weak else _DELETION
                 yield unmake, going, order
                 yield from self._before_host(unmake, going, order)
             elif need.sort == "lives_on" and going is None and need.address in self.makes:
@@ -143,17 +150,18 @@ class _Steps:
     def _edges_of_surplus(self, change: Change) -> Iterator[tuple[Step, Step, str]]:
         """A second thing goes once the first is as wanted and its users have turned to it, before what it needs."""
         step = _unmake(change)
-        if change.address in self.makes:
-            yield self.makes[change.address], step, _LETTING_GO
-        if change.address in self.unmakes:
-            yield step, self.unmakes[change.address], _AFTER
+        make, unmake = self.makes.get(change.address), self.unmakes.get(change.address)
+        if make is not None and (unmake is None or make.change.create_first):
+            yield make, step, _LETTING_GO
+        if unmake is not None:
+            yield step, unmake, _AFTER
         for need in _remembered(change):
             if need.address in self.unmakes:
                 yield step, self.unmakes[need.address], _AFTER if need.sort == "after" else _DELETION
         for user in self.users_of.get(change.address, ()):
-            for other in (self.unmakes.get(user), self.makes.get(user)):
-                if other is not None:
-                    yield other, step, _LETTING_GO
+            let_go = self.unmakes.get(user) or self.makes.get(user)
+            if let_go is not None:
+                yield let_go, step, _LETTING_GO
 
     @cached_property
     def users_of(self) -> dict[str, list[str]]:
@@ -174,7 +182,7 @@ def _is_surplus(change: Change) -> bool:
 
 def _remembered(change: Change) -> Iterator[Need]:
     """What the thing that is there needs, by the ledger's memory."""
-    if change.there is not None and not change.there.new:
+    if change.there is not None and not change.there.found:
         yield from needs_of(change.there.entry)
 
 
