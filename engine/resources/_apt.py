@@ -21,9 +21,10 @@ apt_update() {
   until apt_said=$(apt-get -q -o DPkg::Lock::Timeout=300 update 2>&1); do
     tries=$((tries + 1))
     case $apt_said in
-      *'Could not get lock'*) [ "$tries" -lt 150 ] || { printf '%s\\n' "$apt_said" >&2; return 1; }; sleep 2 ;;
-      *) printf '%s\\n' "$apt_said" >&2; return 1 ;;
+      *'Could not get lock'*) [ "$tries" -ge 150 ] || { sleep 2; continue; } ;;
     esac
+    printf '%s\\n' "$apt_said" >&2
+    return 1
   done
   printf '%s\\n' "$apt_said" >&2
 }
@@ -41,18 +42,19 @@ apt_install() {
   apt_do install "$@"
 }
 """
-"""Shell functions; they need `FAIL` before them. `lists_older_than SECONDS` also holds where there are none."""
+"""Shell functions that need `FAIL` before them; `lists_older_than` also holds where there are no lists."""
 
 IS_INSTALLED: Final = """\
 version_of() {
-  dpkg-query -W -f='${Status}\\t${Version}\\n' "$1" 2>/dev/null | sed -n 's/^install ok installed\\t//p' | head -n 1
+  dpkg-query -W -f='${Status}\\t${Version}\\n' "$1" 2>/dev/null |
+    sed -n 's/^install ok installed\\t//p' | head -n 1
 }
 """
 """A shell function that prints the installed version of a package, nothing where it is not installed."""
 
 _NO_INTERNET = re.compile(
     r"Temporary failure resolving|Could not resolve|Network is unreachable|Cannot initiate the connection"
-    r"|Connection timed out|Could not connect to|Unable to connect to|Failed to connect to|connection timed out",
+    r"|Connection timed out|Could not connect to|Unable to connect to|Failed to connect to",
     re.IGNORECASE,
 )
 
@@ -100,7 +102,7 @@ def no_internet(text: str) -> bool:
 
 NO_INTERNET: Final = (
     "the host has no way to the internet",
-    "give it a public address and a route to an internet gateway, or a NAT gateway (or NAT host) for its subnet",
+    "give it a public address and a route to an internet gateway, or its subnet a NAT gateway or NAT host",
 )
 
 

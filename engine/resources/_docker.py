@@ -65,13 +65,14 @@ def label_options(labels: Mapping[str, str] | None) -> str:
 
 
 def unless_ours(what: str, name: str) -> str:
-    """A script that ends in words where a container, network or volume `name` is there that is not this lab's.
+    """A script that ends in words where there is a container, network or volume `name` of others.
 
     Where it is (a run that was killed left it), `$there` is yes.
     """
     text = f"there is already a {what} named {name} on the host, and this lab did not make it"
     return (
-        f"there=no\nif owner=$(docker {what} inspect -f {quote(_owner(what))} {quote(name)} 2>/dev/null); then\n"
+        "there=no\n"
+        f"if owner=$(docker {what} inspect -f {quote(_owner(what))} {quote(name)} 2>/dev/null); then\n"
         f'  [ "$owner" = "$labctl_lab" ] || fail {quote(text)} '
         f"{quote(f'choose another `name`, or remove it: docker {what} rm {name}')}\n  there=yes\nfi\n"
     )
@@ -83,7 +84,7 @@ def _owner(what: str) -> str:
 
 
 def removal(what: str, name: str, remove: str) -> str:
-    """A script that removes this lab's `name`; quiet where it is gone, or where somebody else has made it anew."""
+    """A script that removes this lab's `name`; quiet where it is gone, or where others have made it anew."""
     return (
         "command -v docker >/dev/null 2>&1 || exit 0\n"
         f"said=$(docker {what} inspect -f {quote(_owner(what))} {quote(name)} 2>&1) || case $said in\n"
@@ -107,7 +108,10 @@ DockerName = Annotated[str, BeforeValidator(_name)]
 def _image(value: Any) -> str:
     if isinstance(value, str) and re.fullmatch(r"sha256:[0-9a-f]{12,64}", value):
         return value
-    form = r"([a-zA-Z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+|/[a-z0-9]+)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+    form = (
+        r"([a-zA-Z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+|/[a-z0-9]+)*"
+        r"(:\w[\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+    )
     if isinstance(value, str) and re.fullmatch(form, value):
         return value
     raise ValueError("must be the name of an image, such as httpd:2.4 or quay.io/jupyter/base-notebook")
@@ -176,14 +180,16 @@ def explain(stderr: str) -> tuple[str, str] | None:
 
 _NO_REGISTRY = (
     r"(?:lookup|Get|Head) \S*(?:registry|auth|docker\.io|quay|ghcr).*"
-    r"(?:i/o timeout|no such host|network is unreachable|Client\.Timeout|deadline exceeded|server misbehaving)"
+    r"(?:i/o timeout|no such host|network is unreachable|Client\.Timeout|deadline exceeded"
+    r"|server misbehaving)"
 )
 
 _SAYINGS: Final = (
     (
-        r"pull access denied for (?P<image>[^\s,]+)|repository (?P<other>\S+) not found|(?P<third>\S+): insufficient_scope",
+        r"pull access denied for (?P<image>[^\s,]+)|repository (?P<other>\S+) not found"
+        r"|(?P<third>\S+): insufficient_scope",
         "there is no image {image}{other}{third} in the registry, or it needs a login",
-        "look for its name on https://hub.docker.com, or build it with docker_image and name that in `depends_on`",
+        "look for its name on https://hub.docker.com, or build it: docker_image, named in `depends_on`",
     ),
     (
         r"manifest for (?P<image>\S+) not found|(?P<other>[\w./:-]+): not found(?: |$)|manifest unknown",

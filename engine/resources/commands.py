@@ -29,9 +29,13 @@ show() {{
 }}
 """
 
+_SHOW_RECORD = """\
+if [ -f "$labctl_record/rc" ]; then echo "owner $labctl_lab"; show "$labctl_record"; fi
+"""
+
 
 class Command(OnHost):
-    """A command run on a host: once, or when something says it must run again, or at every look as a mere reader.
+    """A command run on a host: once, again when something says so, or at every look as a mere reader.
 
     A run leaves its exit status and output on the host in `$labctl_record`, readable by root only; that it is
     there says that the command has run. With `creates` or `unless`, what these say decides.
@@ -116,7 +120,7 @@ class Command(OnHost):
     def look(cls, id: str, wanted: Self | None) -> str:
         """Prints whether it counts as run, then status and output of the last run; a reader runs now."""
         if wanted is None:
-            return f'{_SHOW}[ ! -f "$labctl_record/rc" ] || {{ echo "owner $labctl_lab"; show "$labctl_record"; }}\n'
+            return f"{_SHOW}{_SHOW_RECORD}"
         if wanted.changed_when is False:
             return wanted._read()
         # What cannot be known yet decides nothing.
@@ -127,10 +131,7 @@ class Command(OnHost):
             [wanted.unless, wanted.environment, wanted.chdir]
         ):
             done = f"{wanted._run(wanted.unless, at_most=10)} >/dev/null 2>&1"
-        return (
-            f"{_SHOW}{done} || exit 0\necho done\n"
-            'if [ -f "$labctl_record/rc" ]; then echo "owner $labctl_lab"; show "$labctl_record"; fi\n'
-        )
+        return f"{_SHOW}{done} || exit 0\necho done\n{_SHOW_RECORD}"
 
     def _read(self) -> str:
         if holds_unknown([getattr(self, name) for name in ("cmd", "chdir", "user", "environment")]):
@@ -174,7 +175,8 @@ class Command(OnHost):
             return script + failed + 'rm -rf -- "$into"\n'
         return (
             f'{script}{failed}echo "$rc" >"$into/rc"\nmkdir -p -- "$labctl_record"\n'
-            'mv -f -- "$into/stdout" "$into/stderr" "$labctl_record"/\nmv -f -- "$into/rc" "$labctl_record"/\n'
+            'mv -f -- "$into/stdout" "$into/stderr" "$labctl_record"/\n'
+            'mv -f -- "$into/rc" "$labctl_record"/\n'
             f'rm -rf -- "$into"\n{self._proof()}'
         )
 

@@ -28,10 +28,10 @@ _KEYRING = "/etc/apt/keyrings/docker.asc"
 
 
 class DockerEngine(OnHost):
-    """Docker on a Debian or Ubuntu host, from Docker's own apt repository or the distribution's; running at boot.
+    """Docker on a Debian or Ubuntu host, from its own apt repository or the distribution's; started at boot.
 
-    What labctl installed is kept on the host in `$labctl_record/docker`; removing it takes away that, and with the
-    engine its images, containers and volumes.
+    What labctl installed is kept on the host in `$labctl_record/docker`; removing takes that away, and
+    with the engine its images, containers and volumes.
     """
 
     kind: ClassVar[str] = "docker_engine"
@@ -85,9 +85,11 @@ class DockerEngine(OnHost):
         """Prints `word value` lines: source, channel, users, whether it runs."""
         users = " ".join(wanted.users or ()) if wanted and known(wanted.users) else ""
         return (
-            f"command -v dockerd >/dev/null 2>&1 || command -v docker >/dev/null 2>&1 || exit 0\n{IS_INSTALLED}"
+            f"{IS_INSTALLED}"
+            "command -v dockerd >/dev/null 2>&1 || command -v docker >/dev/null 2>&1 || exit 0\n"
             'if [ -n "$(version_of docker-ce)" ]; then echo source docker\n'
-            'elif [ -n "$(version_of docker.io)" ]; then echo source distribution\nelse echo source other; fi\n'
+            'elif [ -n "$(version_of docker.io)" ]; then echo source distribution\n'
+            "else echo source other; fi\n"
             f"[ ! -f {_LIST} ] || sed -n 's/^deb .* \\([a-z]*\\)$/channel \\1/p' {_LIST}\n"
             "members=,$(getent group docker | cut -d: -f4),\n"
             'if [ -f "$labctl_record/docker" ]; then echo "owner $labctl_lab"; '
@@ -176,7 +178,8 @@ bring() {
   apt_install "$@"
 }
 admit() {
-  getent passwd -- "$1" >/dev/null || fail "there is no user $1 on the host" 'name a user that is there in `users`'
+  getent passwd -- "$1" >/dev/null ||
+    fail "there is no user $1 on the host" 'name a user that is there in `users`'
   case " $(id -Gn -- "$1") " in *' docker '*) ;; *) remember "user $1"; usermod -aG docker -- "$1" ;; esac
 }
 dismiss_all_but() {
@@ -191,7 +194,8 @@ dismiss_all_but() {
 
 _FROM_DISTRIBUTION = """\
 if [ -n "$(version_of docker-ce)" ]; then
-  fail "the host already has Docker from Docker's own repository" 'write source: docker, or leave `source` out'
+  fail "the host already has Docker from Docker's own repository" \\
+    'write source: docker, or leave `source` out'
 fi
 if [ -z "$(version_of docker.io)" ]; then
   if lists_older_than 86400; then apt_update; fi
@@ -201,7 +205,8 @@ fi
 
 _FROM_DOCKER = f"""\
 if [ -n "$(version_of docker.io)" ]; then
-  fail "the host already has the distribution's Docker (docker.io)" 'write source: distribution, or remove docker.io'
+  fail "the host already has the distribution's Docker (docker.io)" \\
+    'write source: distribution, or remove docker.io'
 fi
 system=$(. /etc/os-release && echo "$ID")
 release=$(. /etc/os-release && echo "$VERSION_CODENAME")
@@ -253,7 +258,9 @@ if [ -n "$gone" ]; then
   systemctl disable --now docker.socket docker.service 2>/dev/null || :
   apt_do purge $gone
 fi
-if grep -qxE -e 'installed (docker-ce|docker\\.io)' "$record"; then rm -rf -- /var/lib/docker /var/lib/containerd; fi
+if grep -qxE -e 'installed (docker-ce|docker\\.io)' "$record"; then
+  rm -rf -- /var/lib/docker /var/lib/containerd
+fi
 for file in $(sed -n 's/^file //p' "$record"); do rm -f -- "$file"; done
 rm -f -- "$record"
 rmdir -- "$labctl_record" 2>/dev/null || :
@@ -334,7 +341,7 @@ class DockerImage(OnHost):
 
     @classmethod
     def unsettles(cls, changed: frozenset[str]) -> frozenset[str]:
-        """After a build the name stands for another image, so what runs under that name is not what it was."""
+        """After a build the name stands for another image: what runs under that name is not what it was."""
         return frozenset({"id", "name", "digest", "size"})
 
     @classmethod
@@ -380,7 +387,7 @@ class DockerImage(OnHost):
             f"{FAIL}{_docker.HAVE_DOCKER}"
             f"old=$(docker image inspect -f '{{{{.Id}}}}' {name} 2>/dev/null) || old=\n"
             'eval "set -- $labctl_labels"\n'
-            f'( {exports}docker build "$@" --label {quote(f"{_BUILT}={build.digest()}")} -t {name}{arguments}'
+            f'( {exports}docker build --force-rm "$@" --label {quote(f"{_BUILT}={build.digest()}")} -t {name}{arguments}'
             f'{target} -f {quote(build.dockerfile)} - <"$labctl_upload_1" )\n'
             f"new=$(docker image inspect -f '{{{{.Id}}}}' {name})\n"
             # A container may still run the old one; it goes with that container then.

@@ -250,15 +250,15 @@ class DockerContainer(OnHost):
 
     @classmethod
     def look(cls, id: str, wanted: Self | None) -> str:
-        """Prints what is asked for that the container cannot tell, itself, its image, and the image asked for."""
+        """Prints what is asked for and the container cannot tell, itself, its image, the image asked for."""
         image = wanted.image if wanted is not None and isinstance(wanted.image, str) else None
         entry = len(wanted.entrypoint or ()) if wanted is not None and known(wanted.entrypoint) else 0
         sort = "once" if wanted is not None and wanted.detach is False else "stays"
         script = (
             f"echo {quote(f'asked {sort} {entry} ' + (image or ''))}\n"
             + _docker.look(f"container inspect -f '{{{{json .}}}}' {quote(id)}")
-            + f"docker image inspect -f '{{{{json .}}}}' \"$(docker container inspect -f '{{{{.Image}}}}' {quote(id)})\""
-            " 2>/dev/null || echo '{}'\n"
+            + f"image=$(docker container inspect -f '{{{{.Image}}}}' {quote(id)})\n"
+            "docker image inspect -f '{{json .}}' \"$image\" 2>/dev/null || echo '{}'\n"
         )
         if image is None:
             return script
@@ -341,8 +341,8 @@ class DockerContainer(OnHost):
         first, *more = self.networks or [""]
         networks = f" --network {quote(first)}" if first else ""
         files, exports, variables = self._environment()
-        # Made first and started later where it joins several networks. But only `run -d` leaves standard input
-        # open when somebody who attached goes away.
+        # Made first and started later where it joins several networks. But only `run -d` leaves standard
+        # input open when somebody who attached goes away.
         later = not self.detach or (more and not self.interactive)
         run = "create" if later else "run -d"
         arguments = [*(self.entrypoint or [])[1:], *(self.command or [])]
@@ -362,7 +362,7 @@ class DockerContainer(OnHost):
         return script + self._until_running("start" if later else None)
 
     def _environment(self) -> tuple[str, str, str]:
-        """Options, exports and variables that hand over the environment; values only through a file or the shell's."""
+        """Options, exports and variables that hand over the environment; no value is on a command line."""
         env = self.env or {}
         lines = [name for name, value in env.items() if _fits_a_line(value)]
         rest = [name for name in env if name not in lines]
@@ -409,7 +409,7 @@ class DockerContainer(OnHost):
 
     @classmethod
     def removal(cls, id: str, there: Values | None) -> str:
-        """Removes it with its nameless volumes, and the image it ran if a newer build took that one's name."""
+        """Removes it with its nameless volumes, and its image if a newer build took that one's name."""
         name = quote(id)
         remove = (
             f"image=$(docker container inspect -f '{{{{.Image}}}}' {name})\n"
@@ -437,7 +437,8 @@ class DockerContainer(OnHost):
         networks = "".join(f" --network {word(network)}" for network in _listed(self.networks)[:1])
         variables = "".join(f" -e {key}={word(value)}" for key, value in _pairs(self.env))
         rest = [*_listed(self.entrypoint)[1:], *_listed(self.command)]
-        run = f"docker run{' -d' if self.detach else ''} --name {name}{networks}{self._options(word)}{variables}"
+        detach = " -d" if self.detach else ""
+        run = f"docker run{detach} --name {name}{networks}{self._options(word)}{variables}"
         joins = [f"docker network connect {word(network)} {name}" for network in _listed(self.networks)[1:]]
         return [" ".join([run, word(self.image), *map(word, rest)]), *joins]
 
@@ -449,12 +450,14 @@ stays_up() {
   # One that dies at once dies within this time; what restarts it counts as dying, too.
   if code=$(timeout 0.5 docker wait "$1"); then
     tell "$1"
-    fail "the container $1 ended at once with exit status $code: $(last "$1")" "see what it says: docker logs $1"
+    fail "the container $1 ended at once with exit status $code: $(last "$1")" \\
+      "see what it says: docker logs $1"
   fi
   state=$(docker container inspect -f '{{.State.Status}} {{.RestartCount}}' "$1")
   [ "$state" = 'running 0' ] || {
     tell "$1"
-    fail "the container $1 does not stay up ($state restarts): $(last "$1")" "see what it says: docker logs $1"
+    fail "the container $1 does not stay up ($state restarts): $(last "$1")" \\
+      "see what it says: docker logs $1"
   }
 }
 becomes_healthy() {
@@ -473,7 +476,8 @@ becomes_healthy() {
 }
 ends_well() {
   docker start "$1" >/dev/null
-  code=$(timeout "$2" docker wait "$1") || fail "the container $1 did not end in $2 s" 'give it a longer `timeout`'
+  code=$(timeout "$2" docker wait "$1") ||
+    fail "the container $1 did not end in $2 s" 'give it a longer `timeout`'
   docker logs "$1" || :
   [ "$code" = 0 ] ||
     fail "the container $1 ended with exit status $code: $(last "$1")" "see what it says: docker logs $1"
@@ -482,7 +486,7 @@ ends_well() {
 
 
 def _argv(config: Mapping[str, Any], count: int) -> tuple[list[str], list[str]]:
-    """Entry point and command; `docker run` puts all of an entry point but its first word before the command."""
+    """Entry point and command; `docker run` puts all but an entry point's first word before the command."""
     entrypoint, command = list(config.get("Entrypoint") or ()), list(config.get("Cmd") or ())
     moved = max(0, count - len(entrypoint)) if entrypoint else 0
     return entrypoint + command[:moved], command[moved:]

@@ -33,13 +33,13 @@ class _Placed(OnHost):
         return f"stat {'-L ' if follow else ''}-c {quote(form)} -- {quote(path)} 2>/dev/null || exit 0\n"
 
     def _permissions(self, path: str, *, link: bool = False) -> str:
-        """Commands that set what is asked for of owner, group and mode, in the order that keeps set-id bits."""
+        """Commands that set owner, group and mode as asked for, in an order that keeps set-id bits."""
         owner = f"{self.owner or ''}{':' + self.group if self.group else ''}"
         lines = []
         if owner:
             lines.append(f"chown {'-h ' if link else ''}{quote(owner)} {path}")
         if self.mode and not link:
-            # The zero before the four digits also takes the set-group-id bit off a folder, which chmod keeps else.
+            # With five digits chmod also takes the set-group-id bit off a folder.
             lines.append(f"chmod 0{self.mode} {path}")
         return "".join(line + "\n" for line in lines)
 
@@ -200,7 +200,8 @@ class _Content(_Placed):
             f"[ ! -d {dest} ] || fail {quote(f'{self.dest} is a folder on the host, not a file')}\n"
             f"mkdir -p -- {quote(folder)}\n"
             f"mode=0644 owner=0:0\n"
-            f"if [ -e {dest} ]; then mode=$(stat -L -c %a -- {dest}); owner=$(stat -L -c %u:%g -- {dest}); fi\n"
+            f"if [ -e {dest} ]; then\n"
+            f"  mode=$(stat -L -c %a -- {dest})\n  owner=$(stat -L -c %u:%g -- {dest})\nfi\n"
             f"new=$(mktemp {quote(posixpath.join(folder, f'.{name}.labctl.XXXXXX'))})\n"
             f'cat -- "$labctl_upload_1" >"$new" || {{ rm -f -- "$new"; exit 1; }}\n'
             f'chown "$owner" "$new"\n'

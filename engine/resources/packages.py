@@ -20,7 +20,8 @@ record=$labctl_record/apt
 missing=
 begin() {
   mkdir -p -- "$labctl_record"
-  { printf 'owner %s\\n' "$labctl_lab"; [ ! -f "$record" ] || grep '^installed ' "$record" || :; } >"$record.new"
+  printf 'owner %s\\n' "$labctl_lab" >"$record.new"
+  [ ! -f "$record" ] || grep '^installed ' "$record" >>"$record.new" || :
   mv -f -- "$record.new" "$record"
 }
 is_missing() {
@@ -42,8 +43,8 @@ drop_unwanted() {
   mv -f -- "$record.new" "$record"
 }
 """
-"""The record of one resource: `owner LAB`, `wants NAME` for what it asks for, `installed NAME` for what was not
-there before. Written before anything is installed, so that a run that is killed forgets nothing."""
+"""The record of one resource: `owner LAB`, `wants NAME` for what it asks for, `installed NAME` for what was
+not there before. Written before anything is installed, so that a run that is killed forgets nothing."""
 
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?(=[A-Za-z0-9.+:~*?-]+)?")
 
@@ -71,8 +72,8 @@ def _check(name: str, yes: str, no: str) -> str:
 class Apt(OnHost):
     """Packages installed on a Debian or Ubuntu host.
 
-    Which of them labctl installed is kept on the host in `$labctl_record/apt`, so that removing takes away these
-    and leaves what was there before, or what another resource of a lab still wants.
+    Which of them labctl installed is kept on the host in `$labctl_record/apt`, so that removing takes away
+    these and leaves what was there before, or what another resource of a lab still wants.
     """
 
     kind: ClassVar[str] = "apt"
@@ -107,7 +108,7 @@ class Apt(OnHost):
 
     @classmethod
     def look(cls, id: str, wanted: Self | None) -> str:
-        """Prints `owner LAB`, `ok NAME` for what is as wanted, `extra NAME` for what labctl once installed."""
+        """Prints `owner LAB`, `ok NAME` for what is as wanted, `extra NAME` for what is wanted no longer."""
         names = [name for name in _listed(wanted.name) if isinstance(name, str)] if wanted else []
         checks = "".join(_check(name, f"printf 'ok %s\\n' {quote(name)}", ":") for name in names)
         listed = "|".join(quote(_bare(name)) for name in names) or "''"
@@ -117,8 +118,8 @@ class Apt(OnHost):
             'grep "^owner " "$labctl_record/apt"\n'
             f"{checks}"
             "for name in $(sed -n 's/^installed //p' \"$labctl_record/apt\"); do\n"
-            f'  case $name in {listed}) ;; *) [ -z "$(version_of "$name")" ] || printf "extra %s\\n" "$name" ;; esac\n'
-            "done\n"
+            f"  case $name in {listed}) continue ;; esac\n"
+            '  [ -z "$(version_of "$name")" ] || printf "extra %s\\n" "$name"\ndone\n'
         )
 
     @classmethod
@@ -131,7 +132,7 @@ class Apt(OnHost):
         return {"owner": owners[0], "name": [text for word, _, text in lines if word in ("ok", "extra")]}
 
     def commands(self, there: Values | None, changed: frozenset[str]) -> str:
-        """Records what is missing as installed by labctl, installs it, takes away what is wanted no longer."""
+        """Records what is missing, installs it, takes away what is wanted no longer."""
         age = (
             0
             if self.update_cache and "cache_valid_time" not in self.model_fields_set

@@ -27,7 +27,7 @@ def _unit_name(value: Any) -> str:
 
 
 class SystemdService(OnHost):
-    """A service on a host: running or not, started at boot or not, with a unit file of its own where one is given."""
+    """A service on a host: running or not, started at boot or not, with its own unit file if one is given."""
 
     kind: ClassVar[str] = "systemd_service"
     outputs: ClassVar[Mapping[str, Output]] = {
@@ -52,7 +52,8 @@ class SystemdService(OnHost):
         oneshot = isinstance(unit, str) and re.search(r"^\s*Type\s*=\s*oneshot\s*$", unit, re.MULTILINE)
         if oneshot and self.running is True and "RemainAfterExit" not in str(unit):
             raise ValueError(
-                "a unit with Type=oneshot does not run once it has ended; add RemainAfterExit=yes to its [Service]"
+                "a unit with Type=oneshot does not run once it has ended; "
+                "add RemainAfterExit=yes to its [Service]"
             )
         return self
 
@@ -91,7 +92,8 @@ class SystemdService(OnHost):
         return (
             f"echo Asked={'no' if wanted is not None and wanted.enabled is False else 'yes'}\n"
             f"systemctl show -p LoadState -p ActiveState -p SubState -p UnitFileState {quote(id)} || :\n"
-            f'if [ -f {file} ] && [ ! -L {file} ]; then echo "Hash=$(sha256sum <{file} | cut -d" " -f1)"; fi\n'
+            f"[ ! -f {file} ] || [ -L {file} ] || "
+            f'echo "Hash=$(sha256sum <{file} | cut -d" " -f1)"\n'
         )
 
     @classmethod
@@ -131,7 +133,8 @@ class SystemdService(OnHost):
         if not renew and "running" not in fields:
             return ""
         why = f"$(journalctl -u {name} -n 5 -o cat --no-pager 2>/dev/null | grep . | tail -n 1)"
-        fail = f'fail {quote(self.name)}" does not start: {why}" {quote(f"see why with: journalctl -u {self.name}")}'
+        remedy = quote(f"see why with: journalctl -u {self.name}")
+        fail = f'fail {quote(self.name)}" does not start: {why}" {remedy}'
         return (
             f"systemctl reset-failed {name} 2>/dev/null || :\n"
             f"systemctl {'restart' if renew else 'start'} {name} || {fail}\n"
@@ -150,7 +153,8 @@ class SystemdService(OnHost):
             f"{FAIL}systemctl disable --now {name} 2>/dev/null || :\n"
             f"! systemctl is-active -q {name} || fail {quote(f'{id} does not stop')}\n"
             f"if [ -f {file} ] && head -n 1 {file} | grep -qxF -e {quote(_MARK)}; then\n"
-            f"  rm -f -- {file}\n  systemctl daemon-reload\n  systemctl reset-failed {name} 2>/dev/null || :\nfi\n"
+            f"  rm -f -- {file}\n  systemctl daemon-reload\n"
+            f"  systemctl reset-failed {name} 2>/dev/null || :\nfi\n"
         )
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:

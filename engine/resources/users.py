@@ -176,7 +176,7 @@ class User(OnHost):
         if found := re.search(r"group '([^']+)' does not exist", stderr):
             return (
                 f"there is no group {found[1]} on the host",
-                "if something else of the lab makes it (docker_engine makes docker), add that to `depends_on`",
+                "if the lab makes it (docker_engine makes docker), add what does so to `depends_on`",
             )
         if found := re.search(r"UID '?(\d+)'? (?:is not unique|already exists)", stderr):
             return (

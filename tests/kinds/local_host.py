@@ -1,4 +1,4 @@
-"""A host that is this machine's shell, or a throwaway copy of this machine, to run kinds' scripts for real."""
+"""A host that is this machine's shell, or a throwaway copy of this machine, for kinds' scripts."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def unreadable(metadata: Sequence[Any]) -> bool:
 
 @contextmanager
 def throwaway_root(folder: Path) -> Iterator[Path]:
-    """A copy of this machine's files that vanishes: an overlay over /. Raises OSError where that cannot be."""
+    """A copy of this machine's files that vanishes: an overlay over /. Raises OSError if that cannot be."""
     upper, root = folder / "upper", folder / "root"
     upper.mkdir()
     root.mkdir()
