@@ -43,7 +43,7 @@ def load(
 ) -> list[Lab]:
     """One lab per student of the inventory's roster (or the one asked for), else one.
 
-    `variables` are those of `-e`. Without a playbook the labs are empty. Raises Invalid with every problem at once.
+    `variables` are those of `-e`. Without a playbook the labs are empty. Raises Invalid with every problem.
     """
     problems = Problems()
     given = book = None
@@ -83,7 +83,9 @@ def _check_given(book: Playbook, given: Inventory, variables: Mapping[str, str],
     check_values(given.vars, book, problems)
 
 
-def _students(given: Inventory, book: Playbook, asked: str | None, problems: Problems) -> list[Student | None]:
+def _students(
+    given: Inventory, book: Playbook, asked: str | None, problems: Problems
+) -> list[Student | None]:
     if given.students is None:
         if asked is not None:
             words = f"--student {asked}: the inventory `{given.path}` has no roster"
@@ -167,7 +169,9 @@ class _Loading:
             for name, node in self.given.vars.items()
         }
         if student is not None:
-            values |= {name: Given(cell, student.where, "the roster") for name, cell in student.values.items()}
+            values |= {
+                name: Given(cell, student.where, "the roster") for name, cell in student.values.items()
+            }
         return values | {name: Given(text, None, "-e") for name, text in self.variables.items()}
 
     def _where_to_set(self) -> str:
@@ -194,7 +198,7 @@ class _Loading:
     def _second_look(
         self, lab: Lab, uses: Mapping[str, set[Ref]], wrong: set[str], order: list[str]
     ) -> dict[str, Values]:
-        """What is wanted of each resource, known to those that use it: what they want can then be judged too."""
+        """What is wanted of each resource, known to those that use it, so that they can be judged too."""
         known: dict[str, Values] = {}
         scope = Scope(lab, known)
         for address in order:
@@ -215,7 +219,9 @@ class _Loading:
             named = False
         if not named:
             words = f"what `{declared.address}` is called on its host hangs on something not made yet"
-            self.problems.add(declared.where, words, "use variables, or what the playbook says of other resources")
+            self.problems.add(
+                declared.where, words, "use variables, or what the playbook says of other resources"
+            )
 
 
 def _tags(given: Inventory, name: str) -> dict[str, str]:

@@ -28,7 +28,9 @@ class _Named:
         return core_schema.with_info_plain_validator_function(cls._validated)
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
         return {"type": "string"}
 
     @classmethod
@@ -97,7 +99,7 @@ class LocalFolder(_Named):
 
 @dataclass(frozen=True)
 class TemplateFile(_Named):
-    """A Jinja2 file, filled in with the names of the lab and of the resource that uses it; equal where the text is."""
+    """A Jinja2 file, filled in with the names of the lab and of its resource; equal where the text is."""
 
     path: Path = field(compare=False)
     text: str | Unknown
@@ -154,7 +156,9 @@ def members(folder: Path) -> Iterator[tuple[str, Path]]:
             if relative in kept or not _ignored(relative, rules):
                 yield relative, place
         if not any(keep for _, keep in rules):
-            folders[:] = [name for name in folders if not _ignored((base / name).relative_to(folder).as_posix(), rules)]
+            folders[:] = [
+                name for name in folders if not _ignored((base / name).relative_to(folder).as_posix(), rules)
+            ]
 
 
 def _ignore_rules(path: Path) -> list[tuple[re.Pattern[str], bool]]:
@@ -176,7 +180,7 @@ def _ignore_rules(path: Path) -> list[tuple[re.Pattern[str], bool]]:
 
 
 def _as_regex(pattern: str) -> str:
-    """Docker's pattern (Go's filepath.Match and `**`) as a regular expression; what is below a match matches too."""
+    """Docker's pattern (Go's filepath.Match and `**`) as a regular expression; it matches what is below."""
     words = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\]|\\.)", pattern)
     made = []

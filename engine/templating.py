@@ -66,7 +66,7 @@ def scope_of(lab: Lab, known: Mapping[str, Values]) -> Scope:
 
 
 def fill(value: Any, scope: Scope, declared: Declared | None = None) -> Any:
-    """`value` with the Templates in it, at any depth, replaced by what they stand for; Unknown where not known.
+    """`value` with the Templates in it, at any depth, replaced by their values; Unknown where not known.
 
     Raises Invalid with every template that is wrong.
     """
@@ -77,7 +77,7 @@ def fill(value: Any, scope: Scope, declared: Declared | None = None) -> Any:
 
 
 def construct(declared: Declared, scope: Scope) -> Resource:
-    """The resource that `declared` asks for, filled in with what is known; a field given as None is left unset.
+    """The resource that `declared` asks for, filled in with what is known; a field that is None is unset.
 
     Raises Invalid with every field that is wrong, at its place in the playbook.
     """
@@ -359,7 +359,9 @@ def unknown_name(name: str, known: Collection[str]) -> Wrong:
     """What is wrong with a name that is not one of `known`."""
     near = nearest(name, known)
     there = [each for each in known if each not in BUILTIN and "[" not in each]
-    return Wrong(f"there is no `{name}`", f"did you mean `{near}`?" if near else did_you_mean(name, there, "there are"))
+    return Wrong(
+        f"there is no `{name}`", f"did you mean `{near}`?" if near else did_you_mean(name, there, "there are")
+    )
 
 
 def _whole_text(value: Any) -> Any:
@@ -402,7 +404,9 @@ def _leaving(value: Any) -> Any:
         case list() | tuple() | set() | frozenset() | range() | GeneratorType() | map() | filter():
             return [_leaving(item) for item in value]
     defined(value)
-    raise Wrong("this gives something that is no value", "write an expression that gives text, a number or a list")
+    raise Wrong(
+        "this gives something that is no value", "write an expression that gives text, a number or a list"
+    )
 
 
 def _ref_text(refs: frozenset[Ref]) -> str | None:

@@ -17,8 +17,37 @@ LAB: Final = ("name", "slug", "student", "expires", "target", "region")
 
 LOOP: Final = frozenset({"item", "loop_index"})
 
-_JINJA = {"true", "false", "none", "True", "False", "None", "and", "or", "not", "in", "is", "if", "else", "loop", "self"}
-_PYTHON = {"elif", "for", "recursive", "import", "from", "as", "with", "without", "context", "ignore", "varargs", "kwargs"}
+_JINJA = {
+    "true",
+    "false",
+    "none",
+    "True",
+    "False",
+    "None",
+    "and",
+    "or",
+    "not",
+    "in",
+    "is",
+    "if",
+    "else",
+    "loop",
+    "self",
+}
+_PYTHON = {
+    "elif",
+    "for",
+    "recursive",
+    "import",
+    "from",
+    "as",
+    "with",
+    "without",
+    "context",
+    "ignore",
+    "varargs",
+    "kwargs",
+}
 RESERVED: Final = frozenset({*BUILTIN, *LOOP, *GLOBALS, *_JINJA, *_PYTHON, "labctl_value", "caller", "super"})
 """Names that neither a variable nor a resource may have."""
 
@@ -39,7 +68,9 @@ def builtin_names(lab: Mapping[str, Any], outside: Outside) -> dict[str, Callabl
     return {"lab": lambda: dict(lab), "env": lambda: Environment(outside.environment), "my_ip": outside.my_ip}
 
 
-def lab_names(name: str, student: str | None, expires: date | None, target: str, region: str) -> dict[str, Any]:
+def lab_names(
+    name: str, student: str | None, expires: date | None, target: str, region: str
+) -> dict[str, Any]:
     """What `lab.` stands for."""
     values = (name, slug_of(name), student, expires.isoformat() if expires else None, target, region)
     return dict(zip(LAB, values, strict=True))

@@ -19,9 +19,25 @@ from engine.resource import SECRET
 from engine.templating import Filling, Scope, templates
 
 _LONG: Final = ("value", "sensitive", "description")
-_CHECK_KEYS: Final = ("name", "http", "tcp", "command", "host", "status", "contains", "expect", "timeout", "when")
+_CHECK_KEYS: Final = (
+    "name",
+    "http",
+    "tcp",
+    "command",
+    "host",
+    "status",
+    "contains",
+    "expect",
+    "timeout",
+    "when",
+)
 _SORTS: Final[tuple[Literal["http", "tcp", "command"], ...]] = ("http", "tcp", "command")
-_ONLY_FOR: Final = {"status": ("http",), "contains": ("http", "command"), "expect": ("tcp",), "host": ("command",)}
+_ONLY_FOR: Final = {
+    "status": ("http",),
+    "contains": ("http", "command"),
+    "expect": ("tcp",),
+    "host": ("command",),
+}
 
 
 class Closing:
@@ -58,7 +74,9 @@ class Closing:
         sensitive = set()
         for name, where, item in node.items() if node is not None else ():
             if not NAME.match(name):
-                self._problems.add(where, f"`{name}` cannot name an output", "use letters, digits and _, a letter first")
+                self._problems.add(
+                    where, f"`{name}` cannot name an output", "use letters, digits and _, a letter first"
+                )
                 continue
             is_long = item.is_mapping and "value" in item.value
             if is_long:
@@ -105,7 +123,9 @@ class Closing:
         sorts = [sort for sort in _SORTS if sort in node.value]
         name = reading.text(node.get("name"), "`name`", self._problems)
         if len(sorts) != 1:
-            self._problems.add(node.where, "a check has one of `http`, `tcp` and `command`", "write one of them")
+            self._problems.add(
+                node.where, "a check has one of `http`, `tcp` and `command`", "write one of them"
+            )
             return None
         if not self._wanted(node):
             return None
@@ -148,14 +168,18 @@ class Closing:
         elif not self._fits(target) or isinstance(target, Template):
             return
         elif sort == "http" and not re.match(r"https?://[^\s/]", target):
-            self._problems.add(where, f"`{target}` is not a web address", "it begins with http:// or https://")
+            self._problems.add(
+                where, f"`{target}` is not a web address", "it begins with http:// or https://"
+            )
         elif sort == "tcp" and not re.fullmatch(r"\S+:\d{1,5}", target):
             self._problems.add(where, f"`{target}` names no port", "write `ADDRESS:PORT`")
 
     def _check_keys(self, sort: str, node: Node) -> None:
         for key, sorts in _ONLY_FOR.items():
             if key in node.value and sort not in sorts:
-                self._problems.add(node.keys[key], f"a `{sort}` check has no `{key}`", f"it goes with {' or '.join(sorts)}")
+                self._problems.add(
+                    node.keys[key], f"a `{sort}` check has no `{key}`", f"it goes with {' or '.join(sorts)}"
+                )
 
     def _host(self, node: Node) -> str | None:
         item = node.get("host")
@@ -169,7 +193,9 @@ class Closing:
             self._problems.add(item.where, words, "give the check the same `when`")
         elif (declared is None or declared.ssh is None) and name not in self._lab.names:
             hosts = [each.address for each in self._lab.resources.values() if each.ssh is not None]
-            self._problems.add(item.where, f"there is no host `{name}`", did_you_mean(name, hosts, "hosts are"))
+            self._problems.add(
+                item.where, f"there is no host `{name}`", did_you_mean(name, hosts, "hosts are")
+            )
         return name
 
     def _status(self, node: Node) -> int | None:

@@ -90,7 +90,7 @@ def _note_places(node: Node, path: tuple[str | int, ...], found: dict[tuple[str 
 
 
 def read(path: Path) -> Node | None:
-    """The document in the file at `path`; None where it is empty. Raises Invalid with all that is wrong with it."""
+    """The document in the file at `path`; None where it is empty. Raises Invalid."""
     return parse(decoded(path), str(path))
 
 
@@ -146,7 +146,11 @@ for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("int", r"[-+]?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+|0o[0-7]+", "-+0123456789"),
-    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+", "-+.0123456789"),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+",
+        "-+.0123456789",
+    ),
     ("merge", r"<<", "<"),
 ):
     _Resolver.add_implicit_resolver(_CORE + _tag, re.compile(f"(?:{_pattern})\\Z"), list(_first))
@@ -207,7 +211,9 @@ class _Conversion:
         where = self._where(raw)
         self._count += 1
         if self._count > _MOST_VALUES:
-            raise Invalid([Problem(where, f"holds more than {_MOST_VALUES} values once aliases are expanded")])
+            raise Invalid(
+                [Problem(where, f"holds more than {_MOST_VALUES} values once aliases are expanded")]
+            )
         if id(raw) in self._inside:
             raise Invalid([Problem(where, "an alias stands inside the value that it names")])
         if len(self._inside) > _MOST_DEPTH:
@@ -287,7 +293,9 @@ class _Conversion:
 
     def _refuse_tag(self, raw: Any, where: Where) -> None:
         tag = raw.tag.replace(_CORE, "!!")
-        self._problems.add(where, f"the tag `{tag}` means nothing here", "a playbook is plain data: leave the tag out")
+        self._problems.add(
+            where, f"the tag `{tag}` means nothing here", "a playbook is plain data: leave the tag out"
+        )
 
     def _refuse_key(self, raw: Any, where: Where) -> None:
         if isinstance(raw, MappingNode):
@@ -306,12 +314,15 @@ _SYNTAX = (
     (r"while scanning a quoted scalar", "a quote that is never closed", "close the quote"),
     (r"undefined alias '(.*)'", "the alias `*{0}` names nothing", "define `&{0}` before it is used"),
     (r"duplicate anchor '(.*)'", "the anchor `&{0}` is defined twice", "give each anchor its own name"),
-    (r"expected a single document", "a second document begins here", "one file holds one document: remove the `---`"),
-    (r"expected ',' or '[\]}]'", "a list or mapping in brackets is not closed", "close the bracket, or check its commas"),
+    (r"expected a single document", "a second document begins here", "remove the `---`: a file holds one"),
+    (r"expected ',' or '[\]}]'", "a list or mapping in brackets is not closed",
+     "close the bracket, or check its commas"),
     (r"expected the node content", "a bracket or a value is missing here", "close what was opened before"),
     (r"expected <block end>", "this line does not fit what stands above it", "check indentation and quotes"),
-    (r"undefined tag handle|suffix", "a tag that means nothing here", "a playbook is plain data: leave the tag out"),
-    (r"unknown escape character '(.)'", "`\\{0}` means nothing between double quotes", "use single quotes, or write `\\\\{0}`"),
+    (r"undefined tag handle|suffix", "a tag that means nothing here",
+     "a playbook is plain data: leave the tag out"),
+    (r"unknown escape character '(.)'", "`\\{0}` means nothing between double quotes",
+     "use single quotes, or write `\\\\{0}`"),
 )  # fmt: skip
 
 
@@ -325,7 +336,9 @@ def _syntax_problem(error: yaml.YAMLError, text: str, name: str) -> Problem:
     lines = text.splitlines()
     line = lines[mark.line] if mark is not None and mark.line < len(lines) else ""
     if re.search(r"[:-]\s+\{\{", line):
-        return Problem(where, "a template without quotes", 'a value that begins with {{ goes in quotes: "{{ name }}"')
+        return Problem(
+            where, "a template without quotes", 'a value that begins with {{ goes in quotes: "{{ name }}"'
+        )
     said = f"{getattr(error, 'context', '') or ''}: {getattr(error, 'problem', '') or error}"
     for pattern, what, remedy in _SYNTAX:
         found = re.search(pattern, said)

@@ -1,4 +1,4 @@
-"""From entries to resources for one lab: `when`, `loop`, hosts and the other keywords, all known beforehand."""
+"""From entries to resources for one lab: `when`, `loop`, hosts and other keywords, all known beforehand."""
 
 from __future__ import annotations
 
@@ -219,7 +219,9 @@ class Expander:
 
     def _ignored(self, entry: Written) -> frozenset[str]:
         node = entry.keywords.get("ignore_changes")
-        return frozenset(item.value for item in node.value) if node is not None and node.is_list else frozenset()
+        return (
+            frozenset(item.value for item in node.value) if node is not None and node.is_list else frozenset()
+        )
 
     def _depends(self, entry: Written, names: Mapping[str, Any]) -> list[Depends]:
         found: list[Depends] = []
@@ -230,7 +232,9 @@ class Expander:
                     found.append(Depends(name, node.where))
             if value is not None and not _is_names(value):
                 remedy = "write `depends_on: [NAME]`"
-                self._problems.add(node.where, f"`depends_on` must be a list of names, not {sort_of(value)}", remedy)
+                self._problems.add(
+                    node.where, f"`depends_on` must be a list of names, not {sort_of(value)}", remedy
+                )
         return found
 
     def _tags(self, entry: Written, names: Mapping[str, Any]) -> dict[str, str]:
@@ -273,13 +277,19 @@ class Expander:
         kind = declared.kind
         if issubclass(kind, OnHost) and "host" not in entry.keywords:
             remedy = "write `host: NAME` in the entry, or around a `block`"
-            self._problems.add(entry.where, f"`{kind.kind}` lives on a host, and `{entry.name}` names none", remedy)
+            self._problems.add(
+                entry.where, f"`{kind.kind}` lives on a host, and `{entry.name}` names none", remedy
+            )
         if not issubclass(kind, OnHost) and "host" in entry.keywords:
             where = entry.keywords["host"].where
-            self._problems.add(where, f"`{entry.name}` ({kind.kind}) does not live on a host", "take it out of the `host`")
+            self._problems.add(
+                where, f"`{entry.name}` ({kind.kind}) does not live on a host", "take it out of the `host`"
+            )
         if not kind.is_host and "ssh" in entry.keywords:
             where = entry.keywords["ssh"].where
-            self._problems.add(where, f"`{entry.name}` ({kind.kind}) is no machine to log in to", "take the `ssh` out")
+            self._problems.add(
+                where, f"`{entry.name}` ({kind.kind}) is no machine to log in to", "take the `ssh` out"
+            )
 
 
 def _keyword_places(entry: Written) -> dict[str, Where]:
@@ -302,7 +312,9 @@ def _text(value: Any) -> str | None:
 
 
 def _is_names(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
+    return isinstance(value, str) or (
+        isinstance(value, list) and all(isinstance(each, str) for each in value)
+    )
 
 
 def _scalar(node: Node, key: str, problems: Problems) -> str | Template | None:
@@ -311,4 +323,3 @@ def _scalar(node: Node, key: str, problems: Problems) -> str | Template | None:
     if item is None or value is None or isinstance(value, Template):
         return value if isinstance(value, Template) else None
     return reading.text(item, f"`{key}`", problems)
-

@@ -132,7 +132,9 @@ def _proxy(node: Node | None, problems: Problems) -> str | None:
     reading.known_keys(ssh, ["proxy"], "`ssh`", problems)
     text = reading.text(ssh.get("proxy"), "`ssh.proxy`", problems)
     if text is not None and not re.fullmatch(r"[^\s:/]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}", text):
-        problems.add(ssh.value["proxy"].where, f"`{text}` is not a proxy", "write `HOST:PORT` of a SOCKS5 proxy")
+        problems.add(
+            ssh.value["proxy"].where, f"`{text}` is not a proxy", "write `HOST:PORT` of a SOCKS5 proxy"
+        )
     return text
 
 
@@ -146,7 +148,9 @@ def _check_sandbox(sandbox: Node, problems: Problems) -> None:
         node = sandbox.get(key)
         value = node.value if node is not None else 0
         if node is not None and (not isinstance(value, int | float) or isinstance(value, bool) or value < 0):
-            problems.add(node.where, f"`sandbox.{key}` must be a number of seconds, not {sort_of(content(node))}")
+            problems.add(
+                node.where, f"`sandbox.{key}` must be a number of seconds, not {sort_of(content(node))}"
+            )
 
 
 def _ledger(node: Node | None, path: Path, problems: Problems) -> str | None:
@@ -162,7 +166,9 @@ def _expires(node: Node | None, problems: Problems) -> date | None:
     try:
         return date.fromisoformat(node.value if isinstance(node.value, str) else "")
     except ValueError:
-        problems.add(node.where, f"`expires` must be a date, not {sort_of(content(node))}", "such as `2026-12-18`")
+        problems.add(
+            node.where, f"`expires` must be a date, not {sort_of(content(node))}", "such as `2026-12-18`"
+        )
         return None
 
 
@@ -194,11 +200,17 @@ def check_tags(values: Mapping[str, Any], places: Node, problems: Problems) -> d
         where = places.keys.get(key, places.where)
         if not isinstance(value, str):
             words = f"the tag `{key}` must be text, not {sort_of(value)}"
-            problems.add(where, words, f'put it in quotes: "{value}"' if isinstance(value, int | float) else "")
+            problems.add(
+                where, words, f'put it in quotes: "{value}"' if isinstance(value, int | float) else ""
+            )
         elif key.startswith(("aws:", "labctl:")):
             problems.add(where, f"the tag `{key}` is reserved", "choose a key without this prefix")
         elif not key or len(key) > 128 or len(value) > 256:
-            problems.add(where, f"the tag `{shortened(key)}` is too long", "128 characters for the key, 256 for the value")
+            problems.add(
+                where,
+                f"the tag `{shortened(key)}` is too long",
+                "128 characters for the key, 256 for the value",
+            )
         else:
             found[key] = value
     return found

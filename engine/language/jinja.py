@@ -1,6 +1,6 @@
 """Templates: a bounded Jinja2 sandbox, each text compiled once, and what a template refers to.
 
-A string is taken apart into its pieces of text and its `{{ }}` expressions, so that each expression is evaluated by
+A string is taken apart into pieces of text and `{{ }}` expressions, so that each expression is evaluated by
 itself: one that is not known yet does not hide what the others use, and a lone one keeps its type.
 """
 
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError, meta, nodes
-from jinja2.runtime import Undefined
 from jinja2.exceptions import SecurityError
+from jinja2.runtime import Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from engine.refs import Ref
@@ -52,7 +52,9 @@ class Later:
     def _stop(self, *_: Any, **__: Any) -> Any:
         raise NotKnown
 
-    __str__ = __repr__ = __len__ = __iter__ = __bool__ = __hash__ = __call__ = __contains__ = __int__ = __float__ = _stop
+    __str__ = __repr__ = __len__ = __iter__ = __bool__ = __hash__ = __call__ = __contains__ = __int__ = (
+        __float__
+    ) = _stop
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __neg__ = __pos__ = __abs__ = __index__ = _stop
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _stop
     __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __format__ = __round__ = _stop
@@ -151,7 +153,6 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             _bound_product(obj, owner, args)
         return super().call(context, obj, *args, **kwargs)
 
-
     def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
         return _Absent(f"`{attribute}`", name=attribute, obj=obj, exc=SecurityError)
 
@@ -168,7 +169,12 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 def _bound_product(method: Any, owner: str, args: tuple[Any, ...]) -> None:
     """Refuse a `replace` that would multiply text beyond the bound."""
     name = getattr(method, "__name__", "")
-    if name == "replace" and len(args) > 1 and isinstance(args[1], str) and len(owner) * len(args[1]) > _MOST * 10:
+    if (
+        name == "replace"
+        and len(args) > 1
+        and isinstance(args[1], str)
+        and len(owner) * len(args[1]) > _MOST * 10
+    ):
         raise SecurityError("text too long")
 
 
@@ -188,7 +194,9 @@ def _bound(operator: str, left: Any, right: Any) -> None:
 
 
 def _bound_widths(pattern: str) -> None:
-    if re.search(r"%[-#0 +]*\*|%[-#0 +\d]*\.\*", pattern) or any(int(digits[:9]) > 10_000 for digits in re.findall(r"\d{5,}", pattern)):
+    if re.search(r"%[-#0 +]*\*|%[-#0 +\d]*\.\*", pattern) or any(
+        int(digits[:9]) > 10_000 for digits in re.findall(r"\d{5,}", pattern)
+    ):
         raise SecurityError("a width above 10000")
 
 
@@ -233,7 +241,9 @@ def _environment() -> _Sandbox:
         "quote": lambda text: shlex.quote(str(text)),
     }
     env.tests = {
-        name: test if name in ("defined", "undefined") or hasattr(test, "jinja_pass_arg") else _wrapped_test(test)
+        name: test
+        if name in ("defined", "undefined") or hasattr(test, "jinja_pass_arg")
+        else _wrapped_test(test)
         for name, test in env.tests.items()
     }
     env.globals = {name: env.globals[name] for name in ("range", "dict", "namespace")}
@@ -251,7 +261,7 @@ GLOBALS: Final = frozenset(ENVIRONMENT.globals)
 
 @dataclass(frozen=True)
 class Use:
-    """A name as a template uses it, with the constant steps that follow: `worker[0].ip` → worker, (0, "ip")."""
+    """A name as a template uses it, with the constant steps after it: `worker[0].ip` → worker, (0, "ip")."""
 
     name: str
     steps: tuple[str | int, ...]
@@ -299,7 +309,9 @@ class Expression:
         name, steps = self._chain
         found = lookup(name)
         for step in steps:
-            found = ENVIRONMENT.getitem(found, step[0]) if step[1] else ENVIRONMENT.getattr(found, str(step[0]))
+            found = (
+                ENVIRONMENT.getitem(found, step[0]) if step[1] else ENVIRONMENT.getattr(found, str(step[0]))
+            )
         return found
 
     def _run(self, values: dict[str, Any]) -> Any:
@@ -419,7 +431,9 @@ def _refuse_unknown_words(tree: nodes.Node) -> None:
 def _refuse_other_files(tree: nodes.Template) -> None:
     outside = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
     for node in tree.find_all(outside):
-        raise Wrong("a template cannot take in other files", "write what you need in the file itself", node.lineno)
+        raise Wrong(
+            "a template cannot take in other files", "write what you need in the file itself", node.lineno
+        )
 
 
 _SYNTAX = (

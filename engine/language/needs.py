@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 
 from engine.errors import Where
 from engine.lab import Declared, Lab, Need, NeedSort
@@ -29,13 +30,17 @@ class Needs:
 
     def with_needs(self, uses: Uses) -> dict[str, Declared]:
         """The resources, each with its needs."""
-        logins = {address: self._login(each) for address, each in self._declared.items() if each.ssh is not None}
+        logins = {
+            address: self._login(each) for address, each in self._declared.items() if each.ssh is not None
+        }
         return {
             address: replace(declared, needs=frozenset(self._of(declared, uses.get(address, ()), logins)))
             for address, declared in self._declared.items()
         }
 
-    def _of(self, declared: Declared, uses: Collection[Ref], logins: Mapping[str, set[str]]) -> Iterator[Need]:
+    def _of(
+        self, declared: Declared, uses: Collection[Ref], logins: Mapping[str, set[str]]
+    ) -> Iterator[Need]:
         places = self._expansion.places[declared.address]
         found: dict[str, NeedSort] = {}
         for name in self._depends(declared):
@@ -51,7 +56,9 @@ class Needs:
         for ref in uses:
             if ref.address == declared.address:
                 words = f"`{declared.address}` refers to itself (`{ref}`)"
-                self._problems.add(declared.where, words, "a resource knows its own outputs only once it is made")
+                self._problems.add(
+                    declared.where, words, "a resource knows its own outputs only once it is made"
+                )
             found[ref.address] = "uses"
         if host is not None and host in self._declared:
             found[host] = "lives_on"
@@ -82,13 +89,19 @@ class Needs:
             if there.kind.is_host and there.ssh is not None:
                 return True
             remedy = "give it the keyword `ssh`" if there.kind.is_host else self._hosts_remedy(name)
-            words = "says nothing about `ssh`" if there.kind.is_host else f"is no host, but of kind {there.kind.kind}"
+            words = (
+                "says nothing about `ssh`"
+                if there.kind.is_host
+                else f"is no host, but of kind {there.kind.kind}"
+            )
             self._problems.add(where, f"`{word}: {name}`: `{name}` {words}", remedy)
         elif name == declared.address:
             self._problems.add(where, f"`{word}: {name}`: a host cannot be reached through itself")
         elif self._expansion.members(name):
             words = f"`{word}: {name}`: `{name}` is a loop, not one host"
-            self._problems.add(where, words, f"write `{self._expansion.members(name)[0]}`, or loop over its members")
+            self._problems.add(
+                where, words, f"write `{self._expansion.members(name)[0]}`, or loop over its members"
+            )
         elif not self._expansion.is_absent(name):
             self._problems.add(where, f"`{word}: {name}`: there is no `{name}`", self._hosts_remedy(name))
         elif name in self._expansion.skipped or name.partition("[")[0] in self._expansion.skipped:
@@ -97,7 +110,9 @@ class Needs:
         return False
 
     def _hosts_remedy(self, name: str) -> str:
-        hosts = [each.address for each in self._declared.values() if each.kind.is_host and each.ssh is not None]
+        hosts = [
+            each.address for each in self._declared.values() if each.kind.is_host and each.ssh is not None
+        ]
         return did_you_mean(name, hosts, "hosts are" if hosts else "a host")
 
     def _depends(self, declared: Declared) -> Iterator[str]:
@@ -140,7 +155,7 @@ def _tell(ring: list[str], resources: Mapping[str, Declared], problems: Problems
     start = members.index(first)
     turned = [*members[start:], *members[:start], first]
     sorts = {(each.address, need.address): need.sort for each in resources.values() for need in each.needs}
-    because = [f"`{a}` {_WHY[sorts[a, b]]} `{b}`" for a, b in zip(turned, turned[1:], strict=False)]
+    because = [f"`{a}` {_WHY[sorts[a, b]]} `{b}`" for a, b in pairwise(turned)]
     remedy = f"{', '.join(because)}: undo one of these"
     problems.add(resources[first].where, f"resources need each other in a ring: {' → '.join(turned)}", remedy)
 

@@ -77,9 +77,13 @@ def read_playbook(path: Path, kinds: Kinds, problems: Problems) -> Playbook:
     """The playbook at `path`, as far as it can be read; raises Invalid where it cannot be read at all."""
     root = read(path)
     if root is None:
-        raise Invalid([Problem(Where(str(path)), "the playbook is empty", "it begins with `name:` and `resources:`")])
+        raise Invalid(
+            [Problem(Where(str(path)), "the playbook is empty", "it begins with `name:` and `resources:`")]
+        )
     if not root.is_mapping:
-        remedy = "this is a playbook of Ansible: see `labctl init hw02` for one of labctl" if root.is_list else ""
+        remedy = (
+            "this is a playbook of Ansible: see `labctl init hw02` for one of labctl" if root.is_list else ""
+        )
         words = f"a playbook must be a mapping, not {sort_of(content(root))}"
         raise Invalid([Problem(root.where, words, remedy or "it begins with `name:` and `resources:`")])
     reading.known_keys(root, _KEYS, "a playbook", problems, _TOP_WORDS)
@@ -115,10 +119,16 @@ def _check_names(entries: Collection[Written], variables: Mapping[str, Variable]
     for entry in entries:
         if entry.name in variables:
             line = variables[entry.name].where.line
-            problems.add(entry.where, f"`{entry.name}` is a variable too, on line {line}", "rename one of the two")
+            problems.add(
+                entry.where, f"`{entry.name}` is a variable too, on line {line}", "rename one of the two"
+            )
         elif entry.name in seen:
             line = seen[entry.name].line
-            problems.add(entry.where, f"`{entry.name}` is here twice; the first is on line {line}", "rename one of the two")
+            problems.add(
+                entry.where,
+                f"`{entry.name}` is here twice; the first is on line {line}",
+                "rename one of the two",
+            )
         seen.setdefault(entry.name, entry.where)
 
 
@@ -136,17 +146,23 @@ class _Shared:
         """The same with the keywords of `node`, an entry or block within, added."""
         loop = node.get("loop")
         if loop is not None and self.loop is not None:
-            problems.add(node.keys["loop"], "a `loop` within a `loop`", "loop once, over a list of all combinations")
-        extra = {word: tuple(each for each in [node.get(key)] if each is not None and each.value is not None)
-                 for word, key in (("whens", "when"), ("depends", "depends_on"), ("tags", "tags"))}  # fmt: skip
+            problems.add(
+                node.keys["loop"], "a `loop` within a `loop`", "loop once, over a list of all combinations"
+            )
+        whens, depends, tags = (_present(node, key) for key in ("when", "depends_on", "tags"))
         own = {key: node.value[key] for key in (*_OVERRIDES, *_OWN) if node.get(key) is not None}
         return _Shared(
             keywords={**self.keywords, **own},
-            whens=self.whens + extra["whens"],
+            whens=self.whens + whens,
             loop=loop or self.loop,
-            depends=self.depends + extra["depends"],
-            tags=self.tags + extra["tags"],
+            depends=self.depends + depends,
+            tags=self.tags + tags,
         )
+
+
+def _present(node: Node, key: str) -> tuple[Node, ...]:
+    found = node.get(key)
+    return () if found is None or found.value is None else (found,)
 
 
 class _Entries:
@@ -177,7 +193,9 @@ class _Entries:
             self._problems.add(node.where, words, "write `- name: …` and a kind")
         elif "include" in node.value or "import_playbook" in node.value:
             key = next(key for key in ("include", "import_playbook") if key in node.value)
-            self._problems.add(node.keys[key], "labctl cannot take in other playbooks yet", "write the entries here")
+            self._problems.add(
+                node.keys[key], "labctl cannot take in other playbooks yet", "write the entries here"
+            )
         elif "block" in node.value:
             yield from self._block(node, shared, depth)
         else:
@@ -192,7 +210,9 @@ class _Entries:
                 remedy = "write it as an entry of the block"
                 self._problems.add(where, f"the kind `{key}` stands beside a `block`", remedy)
             elif key == "ignore_changes":
-                self._problems.add(where, "a block has no `ignore_changes`", "write it in the entries that it is about")
+                self._problems.add(
+                    where, "a block has no `ignore_changes`", "write it in the entries that it is about"
+                )
             elif key not in allowed:
                 remedy = ENTRY_WORDS.get(key) or did_you_mean(key, allowed, "it may have")
                 self._problems.add(where, f"a block has no `{key}`", remedy)
@@ -239,7 +259,9 @@ class _Entries:
             self._problems.add(given.where, what, remedy)
             return None
         if name in RESERVED:
-            self._problems.add(given.where, f"`{name}` has a meaning of its own in templates", "choose another name")
+            self._problems.add(
+                given.where, f"`{name}` has a meaning of its own in templates", "choose another name"
+            )
             return None
         return name
 
@@ -250,7 +272,9 @@ class _Entries:
         for key in strange:
             self._problems.add(node.keys[key], *self._strange(key, bool(found)))
         if len(found) > 1:
-            self._problems.add(node.keys[found[1]], f"one entry has the kinds {one_of(found, 'and')}", "write two entries")
+            self._problems.add(
+                node.keys[found[1]], f"one entry has the kinds {one_of(found, 'and')}", "write two entries"
+            )
             return None
         if not found and not strange:
             words = "the entry has no kind"
@@ -270,8 +294,16 @@ class _Entries:
         near = nearest(plain, [*KEYWORDS, "block"] if has_kind else [*self._kinds, *KEYWORDS, "block"])
         if has_kind:
             words = f"`{key}` is no keyword"
-            return words, f"did you mean `{near}`?" if near else f"fields go under the kind; keywords: {one_of(KEYWORDS)}"
-        return f"there is no kind `{key}`", f"did you mean `{near}`?" if near else "`labctl schema` lists the kinds"
+            return (
+                words,
+                f"did you mean `{near}`?"
+                if near
+                else f"fields go under the kind; keywords: {one_of(KEYWORDS)}",
+            )
+        return (
+            f"there is no kind `{key}`",
+            f"did you mean `{near}`?" if near else "`labctl schema` lists the kinds",
+        )
 
     def _fields(self, node: Node, kind: type[Resource]) -> Node | None:
         if node.is_mapping or node.value is None:
@@ -287,6 +319,9 @@ def _find_secret_fields(written: Written, problems: Problems) -> None:
         node = written.fields.get(name) if SECRET in info.metadata else None
         value: Any = content(node) if node is not None else None
         if node is not None and isinstance(value, str) and value and not isinstance(value, Template):
-            remedy = f"declare a variable of `type: secret` and write `{name}: \"{{{{ … }}}}\"`"
-            problems.add(node.where, f"`{name}` of {written.kind.kind} is a secret: it does not belong in a playbook", remedy)
-
+            remedy = f'declare a variable of `type: secret` and write `{name}: "{{{{ … }}}}"`'
+            problems.add(
+                node.where,
+                f"`{name}` of {written.kind.kind} is a secret: it does not belong in a playbook",
+                remedy,
+            )

@@ -29,7 +29,7 @@ class Problems:
             self._found.setdefault(problem)
 
     def extend_elsewhere(self, problems: Iterable[Problem]) -> None:
-        """Remember those that are not at a place where something is wrong already: they only follow from it."""
+        """Remember those at places where nothing is wrong yet: the others only follow from it."""
         told = {problem.where for problem in self._found} - {None}
         self.extend(problem for problem in problems if problem.where not in told)
 

@@ -1,4 +1,4 @@
-"""Reading the written form: mappings with known keys, and values of the expected sort, else a problem in words."""
+"""Reading the written form: mappings with known keys, values of the expected sort, else problems in words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 def mapping(node: Node | None, what: str, problems: Problems) -> Node | None:
-    """`node` if it is a mapping; None, and a problem, if it is something else; None if it is not there or empty."""
+    """`node` if it is a mapping; None, and a problem, if it is something else; None if it is empty."""
     if node is None or node.value is None:
         return None
     if not node.is_mapping:
@@ -26,7 +26,7 @@ def mapping(node: Node | None, what: str, problems: Problems) -> Node | None:
 def known_keys(
     node: Node, known: Collection[str], what: str, problems: Problems, words: Mapping[str, str] | None = None
 ) -> None:
-    """A problem for each key of the mapping `node` that is not one of `known`; `words` are remedies of their own."""
+    """A problem for each key of the mapping `node` that is not one of `known`; `words` has remedies."""
     for key, where, _ in node.items():
         if key not in known:
             remedy = (words or {}).get(key) or did_you_mean(key, known, "it may have")

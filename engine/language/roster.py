@@ -28,7 +28,7 @@ class Student:
 
 
 def read_roster(path: Path, asked_at: Where, variables: Collection[str], problems: Problems) -> list[Student]:
-    """The students in the CSV at `path`; `asked_at` is where the inventory names it. Raises Invalid if unreadable."""
+    """The students in the CSV at `path`, named by the inventory at `asked_at`. Raises Invalid."""
     if not path.is_file():
         remedy = "`students` is a path relative to the inventory"
         problems.add(asked_at, f"there is no roster `{path}`", remedy)
@@ -59,9 +59,13 @@ def _check_header(header: list[str], where: Where, variables: Collection[str], p
     if "name" not in header:
         other = next((mark for mark in ";\t|" if mark in header[0]), None)
         if other is not None:
-            problems.add(where, "the columns are not separated by commas", "save the roster as comma-separated CSV")
+            problems.add(
+                where, "the columns are not separated by commas", "save the roster as comma-separated CSV"
+            )
         else:
-            problems.add(where, "the roster has no column `name`", did_you_mean("name", header, "its columns are"))
+            problems.add(
+                where, "the roster has no column `name`", did_you_mean("name", header, "its columns are")
+            )
         return False
     for column in dict.fromkeys(header):
         if header.count(column) > 1:
@@ -92,7 +96,9 @@ def _told_apart(students: list[Student], problems: Problems) -> list[Student]:
         if first is student:
             continue
         if first.name == student.name:
-            problems.add(student.where, f"`{student.name}` is there twice; the first is on line {first.where.line}")
+            problems.add(
+                student.where, f"`{student.name}` is there twice; the first is on line {first.where.line}"
+            )
         else:
             what = f"`{student.name}` cannot be told from `{first.name}` on line {first.where.line}"
             problems.add(student.where, what, "names at AWS keep only small letters, digits and dashes")

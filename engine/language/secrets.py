@@ -1,4 +1,4 @@
-"""Where the values of secrets come from, and finding those that somebody wrote down where they do not belong."""
+"""Where the values of secrets come from, and finding those that somebody wrote where they do not belong."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Outside(Protocol):
 def source_of(
     value: Any, where: Where | None, problems: Problems, name: str | None = None
 ) -> dict[str, str] | None:
-    """The source that `value` names: a mapping with one of SOURCES, or `env:NAME` where text is all there is."""
+    """The source that `value` names: a mapping with one of SOURCES, or the text `env:NAME`."""
     called = f"the secret `{name}`" if name else "`from`"
     if isinstance(value, str):
         sort, separator, rest = value.partition(":")
@@ -64,15 +64,24 @@ def source_of(
 
 
 def read_source(
-    source: Mapping[str, str], folder: Path, name: str, where: Where | None, outside: Outside, problems: Problems
+    source: Mapping[str, str],
+    folder: Path,
+    name: str,
+    where: Where | None,
+    outside: Outside,
+    problems: Problems,
 ) -> str | Unknown:
-    """The value of a secret; UNKNOWN, and a problem, where it cannot be had. Paths are relative to `folder`."""
+    """The value of a secret; UNKNOWN, and a problem, where it cannot be had. Paths start at `folder`."""
     [(sort, rest)] = source.items()
     if sort == "env":
         value = outside.environment().get(rest)
         if not value:
             remedy = f"export {rest}=…, or name another source"
-            problems.add(where, f"the secret `{name}` comes from the environment variable `{rest}`, which is not set", remedy)
+            problems.add(
+                where,
+                f"the secret `{name}` comes from the environment variable `{rest}`, which is not set",
+                remedy,
+            )
             return UNKNOWN
         return value
     if sort == "file":
@@ -90,7 +99,9 @@ def _read_file(path: Path, name: str, where: Where | None, problems: Problems) -
         problems.add(where, f"the secret `{name}` comes from `{path}`, which cannot be read: {words}")
         return UNKNOWN
     if not text or len(raw) > _MOST_BYTES:
-        problems.add(where, f"the secret `{name}` comes from `{path}`, which is {'too long' if text else 'empty'}")
+        problems.add(
+            where, f"the secret `{name}` comes from `{path}`, which is {'too long' if text else 'empty'}"
+        )
         return UNKNOWN
     return text
 

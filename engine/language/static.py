@@ -1,4 +1,4 @@
-"""What can be told of a playbook's templates without evaluating them: names, outputs, and what may be used where."""
+"""What can be told of templates without evaluating them: names, outputs, and what may be used where."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def check_playbook(playbook: Playbook, problems: Problems) -> None:
 def _check_entry(entry: Written, names: KnownNames, problems: Problems) -> None:
     looped = entry.loop is not None
     for node in entry.whens:
-        problems.extend(names.check_early(when_template(node), "`when`", looped=looped) if _is_text(node) else ())
+        problems.extend(
+            names.check_early(when_template(node), "`when`", looped=looped) if _is_text(node) else ()
+        )
     if entry.loop is not None and isinstance(entry.loop.value, str):
         _early(names, entry.loop, "`loop`", problems)
     elif entry.loop is not None:
@@ -105,7 +107,9 @@ def when_template(node: Node) -> Template:
     return value if isinstance(value, Template) else Template(f"{{{{ {value} }}}}", node.where)
 
 
-def _early(names: KnownNames, node: Node | None, what: str, problems: Problems, *, looped: bool = False) -> None:
+def _early(
+    names: KnownNames, node: Node | None, what: str, problems: Problems, *, looped: bool = False
+) -> None:
     for template in templates(content(node)) if node is not None else ():
         problems.extend(names.check_early(template, what, looped=looped))
 
@@ -115,7 +119,9 @@ def _check_ignored(entry: Written, problems: Problems) -> None:
     if node is None:
         return
     if not node.is_list:
-        problems.add(node.where, "`ignore_changes` must be a list of fields", "write `ignore_changes: [FIELD]`")
+        problems.add(
+            node.where, "`ignore_changes` must be a list of fields", "write `ignore_changes: [FIELD]`"
+        )
         return
     for item in node.value:
         if item.value not in entry.kind.model_fields:
@@ -128,4 +134,3 @@ def check_values(values: Mapping[str, Node], playbook: Playbook, problems: Probl
     names = KnownNames(playbook)
     for node in values.values():
         _early(names, node, "a variable", problems)
-

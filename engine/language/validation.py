@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a resource's fields, in the playbook's words and at the playbook's places."""
+"""What pydantic finds wrong with a resource's fields, in the playbook's words and at its places."""
 
 from __future__ import annotations
 
@@ -19,45 +19,67 @@ Path = tuple[str | int, ...]
 
 
 def problems_of(error: ValidationError, declared: Declared, values: Mapping[str, Any]) -> list[Problem]:
-    """One problem for each place that is wrong; alternatives of one place (`int or list`) are told together."""
+    """One problem for each place that is wrong; alternatives (`int or list`) are told together."""
     found: dict[tuple[Path, str], list[ErrorDetails]] = {}
     for detail in error.errors():
         path = _below(detail["loc"], values)
         asks = _ASKS.get(detail["type"])
         # All alternatives of a union end at one place: they are one problem.
-        key = (path, "type") if asks else (path, f"{detail['type']}{detail['loc'] if path != detail['loc'] else ''}")
+        key = (
+            (path, "type")
+            if asks
+            else (path, f"{detail['type']}{detail['loc'] if path != detail['loc'] else ''}")
+        )
         found.setdefault(key, []).append(detail)
     return [_problem(path, details, declared, values) for (path, _), details in found.items()]
+
+
+_TAGS = frozenset({"int", "str", "bool", "float", "list", "dict", "none"})
+_GONE = object()
 
 
 def _below(location: Path, values: Any) -> Path:
     """The part of pydantic's location that the playbook has; what pydantic adds for unions is left out."""
     path: list[str | int] = []
-    for number, step in enumerate(location):
-        if isinstance(values, Mapping) and step in values:
-            values = values[step]
-        elif isinstance(values, list | tuple) and isinstance(step, int) and step < len(values):
-            values = values[step]
-        elif number == len(location) - 1 and isinstance(values, Mapping) and isinstance(step, str):
-            # A missing field is named though it is not there.
-            if not re.search(r"[\[\]()]", step) and step not in ("int", "str", "bool", "float", "list", "dict"):
-                path.append(step)
-            break
-        else:
-            continue
-        path.append(step)
+    for step in location:
+        inner = _step(values, step)
+        if inner is not _GONE:
+            path.append(step)
+            values = inner
+    last = location[-1] if location else 0
+    # A missing field is named, though it is not there.
+    if isinstance(last, str) and path[-1:] != [last] and isinstance(values, Mapping) and _is_name(last):
+        path.append(last)
     return tuple(path)
 
 
-def _problem(path: Path, details: list[ErrorDetails], declared: Declared, values: Mapping[str, Any]) -> Problem:
+def _is_name(step: str) -> bool:
+    return step not in _TAGS and re.fullmatch(r"[a-z_][a-z0-9_]*", step) is not None
+
+
+def _step(values: Any, step: str | int) -> Any:
+    if isinstance(values, Mapping):
+        return values.get(step, _GONE)
+    if isinstance(values, list) and isinstance(step, int) and step < len(values):
+        return values[step]
+    return _GONE
+
+
+def _problem(
+    path: Path, details: list[ErrorDetails], declared: Declared, values: Mapping[str, Any]
+) -> Problem:
     kind = declared.kind
     first = details[0]
     place = _place(path, declared.positions) or declared.where
     secret = bool(path) and _is_secret(kind, str(path[0]))
     if first["type"] == "missing":
-        return Problem(place, f"{_in(path[:-1], declared)} needs `{path[-1] if path else '?'}`", _help(kind, path))
+        return Problem(
+            place, f"{_in(path[:-1], declared)} needs `{path[-1] if path else '?'}`", _help(kind, path)
+        )
     if first["type"] == "extra_forbidden":
-        return Problem(place, f"{_in(path[:-1], declared)} has no `{path[-1]}`", _remedy_for_extra(path, declared))
+        return Problem(
+            place, f"{_in(path[:-1], declared)} has no `{path[-1]}`", _remedy_for_extra(path, declared)
+        )
     if first["type"] in ("value_error", "assertion_error"):
         words = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
         return Problem(place, f"{_in(path, declared)}: {words}")

@@ -58,7 +58,9 @@ def declare(node: Node | None, problems: Problems) -> dict[str, Variable]:
     node = reading.mapping(node, "`vars`", problems)
     for name, where, value in node.items() if node is not None else ():
         if not NAME.match(name):
-            problems.add(where, f"`{name}` cannot name a variable", "use letters, digits and _, a letter first")
+            problems.add(
+                where, f"`{name}` cannot name a variable", "use letters, digits and _, a letter first"
+            )
         elif name in RESERVED:
             problems.add(where, f"`{name}` has a meaning of its own in templates", "choose another name")
         else:
@@ -67,8 +69,10 @@ def declare(node: Node | None, problems: Problems) -> dict[str, Variable]:
 
 
 def _declared(name: str, where: Where, node: Node, problems: Problems) -> Variable:
-    is_long = node.is_mapping and node.value and (
-        set(node.value) <= set(_LONG) or not {"type", "default"}.isdisjoint(node.value)
+    is_long = (
+        node.is_mapping
+        and node.value
+        and (set(node.value) <= set(_LONG) or not {"type", "default"}.isdisjoint(node.value))
     )
     if not is_long:
         return Variable(name, _type_of(node), where, default=None if node.value is None else node)
@@ -94,7 +98,9 @@ def _declared(name: str, where: Where, node: Node, problems: Problems) -> Variab
 
 def _check_secret(variable: Variable, problems: Problems) -> None:
     if variable.type != "secret" and variable.source is not None:
-        problems.add(variable.source.where, "only a variable of `type: secret` has `from`", "write `type: secret`")
+        problems.add(
+            variable.source.where, "only a variable of `type: secret` has `from`", "write `type: secret`"
+        )
     elif variable.type == "secret" and variable.default is not None:
         remedy = "write `from: {env: NAME}`, or `file`, `ssm`, `secretsmanager`"
         problems.add(variable.default.where, "a secret does not belong in a playbook", remedy)
@@ -104,14 +110,24 @@ def _check_secret(variable: Variable, problems: Problems) -> None:
 
 def _type_of(node: Node | None) -> str:
     value = content(node) if node is not None else None
-    by_type = {bool: "bool", int: "int", float: "float", str: "string", list: "list", dict: "dict", type(None): "string"}
+    by_type = {
+        bool: "bool",
+        int: "int",
+        float: "float",
+        str: "string",
+        list: "list",
+        dict: "dict",
+        type(None): "string",
+    }
     return by_type.get(type(value), "any")
 
 
 def _type_named(node: Node, default: Node | None, problems: Problems) -> str:
     named = node.get("type")
     if named is None:
-        return "secret" if "from" in node.value else "choice" if "choices" in node.value else _type_of(default)
+        return (
+            "secret" if "from" in node.value else "choice" if "choices" in node.value else _type_of(default)
+        )
     if named.value in TYPES:
         return str(named.value)
     remedy = did_you_mean(str(named.value), TYPES, "there are")
@@ -123,7 +139,11 @@ def _choices(node: Node, problems: Problems) -> tuple[Any, ...]:
     choices = node.get("choices")
     if choices is None:
         return ()
-    if choices.is_list and choices.value and all(isinstance(each.value, str | int | float) for each in choices.value):
+    if (
+        choices.is_list
+        and choices.value
+        and all(isinstance(each.value, str | int | float) for each in choices.value)
+    ):
         return tuple(each.value for each in choices.value)
     problems.add(choices.where, "`choices` must be a list of texts or numbers", "write `choices: [a, b]`")
     return ()
@@ -208,7 +228,7 @@ def resolve(settings: Settings, problems: Problems) -> Names:
 
 @dataclass(frozen=True)
 class _Maker:
-    """Makes one variable's value. One that is wrong is UNKNOWN after its problem is told, so that it is told once."""
+    """Makes one variable's value. A wrong one is UNKNOWN, so that its problem is told once."""
 
     variable: Variable
     settings: Settings
@@ -224,7 +244,9 @@ class _Maker:
                 remedy = self.settings.missing.format(name=self.variable.name)
                 if self.variable.description:
                     remedy += f" ({self.variable.description})"
-                self.problems.add(self.variable.where, f"the variable `{self.variable.name}` has no value", remedy)
+                self.problems.add(
+                    self.variable.where, f"the variable `{self.variable.name}` has no value", remedy
+                )
                 return UNKNOWN
             given = Given(self.variable.default, self.variable.default.where, "its default")
         return self._converted(given)

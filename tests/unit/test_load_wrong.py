@@ -1,6 +1,6 @@
 """Every wrong playbook and inventory in tests/wrong, each with the whole message that it gets.
 
-After a change of words: `LABCTL_WRITE_EXPECTED=1 pytest tests/unit/test_load_wrong.py`, then read the difference.
+After a change of words: `LABCTL_WRITE_EXPECTED=1 pytest tests/unit/test_load_wrong.py`, then read the diff.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-
 
 from engine.errors import Invalid
 from engine.load import load
