@@ -553,6 +553,14 @@ def test_filters_are_known(ec2, operation, name):
     assert lists == [[]]
 
 
+def test_tags_go_with_what_they_were_on(ec2):
+    made = ec2.create_vpc(CidrBlock="10.3.0.0/16", TagSpecifications=tag("vpc", gone="yes"))["Vpc"]["VpcId"]
+    filters = [{"Name": "tag:gone", "Values": ["yes"]}]
+    assert [one["ResourceId"] for one in ec2.describe_tags(Filters=filters)["Tags"]] == [made]
+    ec2.delete_vpc(VpcId=made)
+    assert ec2.describe_tags(Filters=filters)["Tags"] == []
+
+
 def test_user_data_comes_back(ec2, image):
     identity = launch(ec2, image, UserData="#!/bin/sh\ntrue\n")["InstanceId"]
     found = ec2.describe_instance_attribute(InstanceId=identity, Attribute="userData")

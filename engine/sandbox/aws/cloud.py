@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -19,11 +20,22 @@ os.environ.update(  # read by moto when it is imported
 
 import moto.backends
 
-from engine.sandbox.aws import addresses, catalogue, checks, launches, lifecycle, rules, snapshot, teardown
+from engine.sandbox.aws import (
+    addresses,
+    catalogue,
+    checks,
+    launches,
+    lifecycle,
+    rules,
+    snapshot,
+    tags,
+    teardown,
+)
 from engine.sandbox.aws.guard import Guard
 from engine.sandbox.aws.tokens import Tokens
 
 ACCOUNT = "123456789012"
+_log = logging.getLogger(__name__)
 _QUICK_SECONDS = 0.02
 _LATE_SECONDS = 0.3
 
@@ -42,6 +54,7 @@ class Cloud:
         lifecycle.mend(boot_seconds=boot_seconds, ssh_seconds=ssh_seconds)
         launches.mend()
         rules.mend()
+        tags.mend()
         tokens = snapshot.restore(state, pool)
         self.restored = tokens is not None
         self.watchers: list[Callable[[], None]] = []
@@ -51,8 +64,8 @@ class Cloud:
         self._took = 0.0
         self._late: threading.Timer | None = None
         self.console: Callable[[str], str] = _no_console
-        afters = launches.afters(lambda instance: self.console(instance)) | rules.AFTER
-        gates = checks.CHECKS | teardown.CHECKS | launches.CHECKS | rules.CHECKS
+        afters = launches.afters(lambda instance: self.console(instance)) | rules.AFTER | tags.AFTER
+        gates = checks.CHECKS | teardown.CHECKS | launches.CHECKS | rules.CHECKS | tags.CHECKS
         self._guard = Guard(gates, afters, self._tokens, launches.settle, self.changed)
         self._guard.install()
         self.lock = self._guard.lock
@@ -75,11 +88,18 @@ class Cloud:
         for watcher in self.watchers:
             watcher()
         if self._took < _QUICK_SECONDS:
-            self.save()
+            self._save_if_possible()
         elif self._late is None:
-            self._late = threading.Timer(_LATE_SECONDS, self.save)
+            self._late = threading.Timer(_LATE_SECONDS, self._save_if_possible)
             self._late.daemon = True
             self._late.start()
+
+    def _save_if_possible(self) -> None:
+        """What was asked is done; that it cannot be kept (a full disk) is no reason to say it is not."""
+        try:
+            self.save()
+        except OSError as error:
+            _log.error("the state cannot be written to %s: %s", self._state, error)
 
     def save(self) -> None:
         """Writes the state to disk."""

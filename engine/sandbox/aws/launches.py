@@ -238,15 +238,6 @@ def _nat_listed(backend: Any, params: dict[str, Any], result: Any) -> None:
             ]
 
 
-def _tags_listed(backend: Any, params: dict[str, Any], result: Any) -> None:
-    """The filter `tag:KEY`, which moto does not know here."""
-    for wanted in params.get("Filters") or ():
-        sort, _, key = wanted["Name"].partition(":")
-        if sort == "tag" and key:
-            values = wanted.get("Values") or ()
-            result["Tags"] = [one for one in result["Tags"] if one["key"] == key and one["value"] in values]
-
-
 def _prepare_image(backend: Any, params: dict[str, Any]) -> None:
     if any(
         image.name == params.get("Name") and image.owner_id == backend.account_id
@@ -297,7 +288,6 @@ def afters(console: Callable[[str], str]) -> dict[str, After]:
         "ModifyNetworkInterfaceAttribute": _interface_modified,
         "CreateNatGateway": _nat_created,
         "DescribeNatGateways": _nat_listed,
-        "DescribeTags": _tags_listed,
         "CreateImage": _imaged,
         "GetConsoleOutput": console_output,
     }
