@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from engine.errors import Problem, Where
 from engine.lab import Declared
 from engine.language.ansible import FIELD_WORDS
+from engine.language.documentation import documentation
 from engine.language.words import did_you_mean, nearest, one_of, shortened, sort_of
 from engine.resource import SECRET
 
@@ -126,9 +127,13 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _help(kind: type[BaseModel], path: Path) -> str:
+    """What the missing field at `path` is for."""
     model = _model_at(kind, path[:-1])
-    field = model.model_fields.get(str(path[-1])) if model is not None and path else None
-    return (field.description or "").rstrip(".") if field is not None else ""
+    name = str(path[-1]) if path else ""
+    if model is None or name not in model.model_fields:
+        return ""
+    words = model.model_fields[name].description or documentation(model).get(name, "")
+    return words.split("\n")[0].rstrip(".")
 
 
 def _remedy_for_extra(path: Path, declared: Declared) -> str:
