@@ -75,7 +75,7 @@ class Wanted:
 
 def simulated(**fields: Any) -> Machine:
     """A machine in this process; imported when the first one is needed."""
-    from engine.sandbox.machines.machine import SimulatedMachine
+    from engine.sandbox.machines import SimulatedMachine
 
     machine: Machine = SimulatedMachine(**fields)
     return machine
