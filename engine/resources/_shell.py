@@ -89,7 +89,7 @@ def _words(value: Any) -> Any:
     raise ValueError("must be a command line, or a list of its words")
 
 
-Words = Annotated[list[str], BeforeValidator(_words)]
+Words = Annotated[list[str], BeforeValidator(_words, json_schema_input_type=list[str] | str)]
 """A command as a list of words; a string is split as a shell splits it."""
 
 
@@ -99,7 +99,7 @@ def _texts(value: Any) -> Any:
     return value
 
 
-Texts = Annotated[list[str], BeforeValidator(_texts)]
+Texts = Annotated[list[str], BeforeValidator(_texts, json_schema_input_type=list[str] | str | float)]
 """A list of strings; one string alone is a list of one."""
 
 
@@ -118,5 +118,7 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
-Environment = Annotated[dict[str, str], BeforeValidator(_environment)]
+Environment = Annotated[
+    dict[str, str], BeforeValidator(_environment, json_schema_input_type=dict[str, str | bool | float])
+]
 """Environment variables; numbers and booleans become text."""
