@@ -251,7 +251,7 @@ async def _serve(handler: Handler, end: socket.socket) -> None:
     reader, writer = await asyncio.open_connection(sock=end)
     try:
         await handler(reader, writer)
-    except (ConnectionError, asyncio.IncompleteReadError):
+    except (OSError, asyncio.IncompleteReadError):
         pass
     finally:
         writer.close()

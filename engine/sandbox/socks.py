@@ -39,7 +39,7 @@ class Socks:
         self._open.add(writer)
         try:
             await self._talk(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             self._open.discard(writer)
@@ -106,7 +106,7 @@ async def join(one: Streams, other: Streams) -> None:
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(OSError):  # the other side may be gone at any moment
         while chunk := await reader.read(_CHUNK):
             writer.write(chunk)
             await writer.drain()
@@ -119,5 +119,5 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 async def shut(writer: asyncio.StreamWriter) -> None:
     """Closes `writer` and waits until what was written is on its way."""
     writer.close()
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(OSError):
         await writer.wait_closed()

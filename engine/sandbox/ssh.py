@@ -162,7 +162,7 @@ class _Door(asyncssh.SSHServer):
         """One channel: a command, a script on its input, or a shell at a terminal."""
         try:
             await self._session(process)
-        except (asyncssh.Error, ConnectionError, asyncio.IncompleteReadError):
+        except (asyncssh.Error, OSError, asyncio.IncompleteReadError):
             process.close()
 
     async def _session(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
