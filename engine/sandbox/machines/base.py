@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Collection
+
+from bashkit import Bash
+
+from engine.sandbox.machines.disk import Disk
 from engine.sandbox.machines.systems import System
 
 
@@ -26,3 +32,19 @@ def base_files(system: System, hostname: str, address: str) -> dict[str, str]:
     if system.id == "debian":
         files["/etc/debian_version"] = f"{system.version}.12\n"
     return files
+
+
+@functools.cache
+def bash_builtins() -> frozenset[str]:
+    """The commands that the virtual bash has of its own."""
+    return frozenset(Bash().capabilities().builtins)
+
+
+def add_programs(disk: Disk, commands: Collection[str]) -> None:
+    """Make files in the path for every command, so that `/usr/bin/env` and `command -v` find them too."""
+    for name in sorted({*bash_builtins(), *commands} - {".", ":", "["}):
+        text = f'#!/bin/sh\n{name} "$@"\n'
+        for folder in ("/usr/bin", "/bin", *(("/usr/sbin", "/sbin") if name in commands else ())):
+            disk.write(f"{folder}/{name}", text, 0o755)
+            disk.generated.add(f"{folder}/{name}")
+    disk.mkdir("/run")

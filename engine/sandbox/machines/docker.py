@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import posixpath
 import secrets
 import tarfile
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from calendar import timegm
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 from engine.sandbox.machines.build import Build
@@ -48,7 +50,8 @@ def new_container(image: State, name: str) -> State:
             "Ulimits": [], "GroupAdd": None, "PublishAllPorts": False,
         },
         "NetworkSettings": {"Ports": {}, "Networks": {}, "IPAddress": ""},
-        "Sandbox": {"state": dict(image.get("State", {})), "token": secrets.token_hex(24), "image": None},
+        "Sandbox": {"state": dict(image.get("State", {})), "token": secrets.token_hex(24),
+                    "image": {key: value for key, value in image.items() if key not in ("Files", "State")}},
     }  # fmt: skip
 
 
@@ -116,7 +119,6 @@ def _container(call: Call, engine: DockerEngine, given: Options, image: State, r
     _ports(container, given.every("--publish"))
     _mounts(call, engine, container, given)
     _networks(engine, container, given)
-    container["Sandbox"]["image"] = None
     return container
 
 
@@ -422,9 +424,8 @@ async def _rm(call: Call, engine: DockerEngine, args: list[str]) -> int:
 async def _wait(call: Call, engine: DockerEngine, args: list[str]) -> int:
     for name in args:
         container = engine.container(name)
-        task = engine.tasks.get(container["Id"])
-        if task is not None:
-            await task
+        while container["State"]["Running"] and container["Id"] in engine.containers:
+            await asyncio.sleep(0.05)
         call.say(str(container["State"]["ExitCode"]))
     return 0
 
@@ -484,14 +485,10 @@ async def _exec(call: Call, engine: DockerEngine, args: list[str]) -> int:
     if "-t" in given and "TERM" not in call.env:
         return call.complain("the input device is not a TTY")
     place = engine.inside(container)
-    from engine.sandbox.machines.shell import SHELLS
-
-    if words[0] not in SHELLS and "/" not in words[0] and words[0] not in place.commands and not _is_builtin(words[0]) and not place.disk.exists(f"/usr/bin/{words[0]}"):
+    if not place.has(words[0]):
         return call.complain(
             f'OCI runtime exec failed: exec failed: unable to start container process: exec: "{words[0]}": executable file not found in $PATH', 127
         )
-    from shlex import quote
-
     stdin = await call.read() if "-i" in given else b""
     env = dict(item.partition("=")[::2] for item in given.every("-e"))
     result = await place.run(" ".join(quote(word) for word in words), stdin=stdin, user=given.last("-u"), env=env, cwd=given.last("-w"))
@@ -499,12 +496,6 @@ async def _exec(call: Call, engine: DockerEngine, args: list[str]) -> int:
         call.out.extend(result.stdout)
         call.err.extend(result.stderr)
     return 0 if "-d" in given else result.status
-
-
-def _is_builtin(name: str) -> bool:
-    from engine.sandbox.machines.machine import bash_builtins
-
-    return name in bash_builtins()
 
 
 async def _attach(call: Call, engine: DockerEngine, args: list[str]) -> int:

@@ -275,11 +275,16 @@ class DockerEngine:
         self.containers[container["Id"]] = container
         self.inside(container)
 
+    def _image_of(self, container: State) -> State:
+        # An image removed by force goes on living in its containers.
+        kept: State = container["Sandbox"]["image"]
+        return self.images.get(container["Image"], {**kept, "Files": {}})
+
     def inside(self, container: State, kept: Path | None = None) -> processes.ContainerPlace:
         """The container's own filesystem and commands."""
         place = self.places.get(container["Id"])
         if place is None:
-            image = self.images.get(container["Image"]) or container["Sandbox"]["image"]
+            image = self._image_of(container)
             place = self.places[container["Id"]] = processes.ContainerPlace(self, container, image, kept)
         return place
 
@@ -301,7 +306,7 @@ class DockerEngine:
         )
         container["Sandbox"].update(up=True, stopped=False, token=container["Sandbox"].get("token") or secrets.token_hex(24))
         container["NetworkSettings"]["Ports"] = self._port_map(container)
-        process = processes.process_of(container, self.images.get(container["Image"]) or container["Sandbox"]["image"])
+        process = processes.process_of(container, self._image_of(container), self.inside(container).has)
         if process.missing:
             self._ended(container, 127)
             raise DaemonError(process.missing, 127)
@@ -381,7 +386,7 @@ class DockerEngine:
     def stop(self, container: State, status: int | None = None) -> None:
         """Stop it; quiet where it does not run."""
         if container["State"]["Running"]:
-            process = processes.process_of(container, self.images.get(container["Image"]) or container["Sandbox"]["image"])
+            process = processes.process_of(container, self._image_of(container))
             self._ended(container, process.stop_status if status is None else status)
         container["Sandbox"].update(stopped=True, up=container["HostConfig"]["RestartPolicy"]["Name"] == "always")
 

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bashkit import Bash
-
 from engine.sandbox.machines import (
     docker,
     filesystem,
@@ -23,7 +21,7 @@ from engine.sandbox.machines import (
     system_commands,
     users,
 )
-from engine.sandbox.machines.base import base_files
+from engine.sandbox.machines.base import add_programs, base_files
 from engine.sandbox.machines.command import Command, Handler, Login, Network, Options, Result
 from engine.sandbox.machines.disk import Disk
 from engine.sandbox.machines.engine import DockerEngine
@@ -43,11 +41,6 @@ _ALWAYS: Mapping[str, Command] = {
 }  # fmt: skip
 
 _PACKAGED: Mapping[str, Command] = {**docker.COMMANDS, **packages.PACKAGED}
-
-
-def bash_builtins() -> list[str]:
-    """The commands that the virtual bash has of its own."""
-    return list(Bash().capabilities().builtins)
 
 
 class SimulatedMachine(Place):
@@ -136,7 +129,7 @@ class SimulatedMachine(Place):
     def load(self) -> None:
         """Bring back what `save` kept; nothing where nothing was."""
         file = self.folder / "machine.json"
-        self._system_files()
+        add_programs(self.disk, self.commands)
         if file.exists():
             self.state.update(json.loads(file.read_text()))
             self.disk.load(self.folder / "disk.tar")
@@ -176,21 +169,12 @@ class SimulatedMachine(Place):
         await self.shutdown()
         await self.boot()
 
-    def _system_files(self) -> None:
-        disk = self.disk
-        for name in sorted({*bash_builtins(), *self.commands} - {".", ":", "["}):
-            text = f'#!/bin/sh\n{name} "$@"\n'
-            for folder in ("/usr/bin", "/bin", *(("/usr/sbin", "/sbin") if name in self.commands else ())):
-                disk.write(f"{folder}/{name}", text, 0o755)
-                disk.generated.add(f"{folder}/{name}")
-        disk.mkdir("/run")
-
     def _first_files(self) -> None:
         for path, text in base_files(self.system, self.hostname, self.addresses[0]).items():
             self.disk.write(path, text, 0o640 if path.endswith("shadow") else 0o644)
         for folder, mode in (("/tmp", 0o1777), ("/var/tmp", 0o1777), ("/root", 0o700), ("/srv", 0o755), ("/opt", 0o755),
                              ("/mnt", 0o755), ("/home", 0o755), ("/var/log", 0o755), ("/etc/apt/keyrings", 0o755),
-                             ("/etc/systemd/system", 0o755), ("/var/lib", 0o755), ("/usr/local/bin", 0o755)):
+                             ("/etc/systemd/system", 0o755), ("/etc/apt/sources.list.d", 0o755), ("/etc/sysctl.d", 0o755), ("/etc/default", 0o755), ("/etc/cron.d", 0o755), ("/var/www/html", 0o755), ("/etc/profile.d", 0o755), ("/var/lib/apt/lists", 0o755), ("/var/cache/apt", 0o755), ("/etc/docker", 0o755), ("/var/lib", 0o755), ("/usr/local/bin", 0o755)):
             self.disk.mkdir(folder, mode)
         packages.install_base(self)
         for group in ("adm", "sudo", "users", "www-data", "cdrom", "plugdev", "netdev"):

@@ -174,6 +174,7 @@ def _update(call: Call, names: Sequence[str], dry: bool, strict: bool) -> int:
             call.say(f"Get:{number} {archive} InRelease [270 kB]")
             file = archive.split("://")[1].replace(" ", "_dists_").replace("/", "_")
             place.disk.write(f"{_LISTS}/{file}_InRelease", "Origin: sandbox\n", 0o644)
+            place.disk.write(f"{_LISTS}/{file}_main_binary-amd64_Packages", "", 0o644)
     call.say("Reading package lists...")
     for error in errors:
         call.complain(error)

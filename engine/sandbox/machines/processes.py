@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from engine.sandbox.machines import filesystem, http, network, packages, system_commands, users
-from engine.sandbox.machines.base import base_files
+from engine.sandbox.machines.base import add_programs, base_files, bash_builtins
 from engine.sandbox.machines.command import Call, Command, Handler, Login, Result, State, options
 from engine.sandbox.machines.disk import Disk
 from engine.sandbox.machines.images import HELLO
@@ -52,7 +52,7 @@ def words_of(container: State) -> list[str]:
     return [*(container["Config"]["Entrypoint"] or []), *(container["Config"]["Cmd"] or [])]
 
 
-def process_of(container: State, image: State) -> Process:
+def process_of(container: State, image: State, has: Callable[[str], bool] = bool) -> Process:
     """What the container's command does with this image."""
     words = words_of(container)
     text = " ".join(words)
@@ -72,16 +72,13 @@ def process_of(container: State, image: State) -> Process:
         return Process(stays=True, stop_status=137, log=image.get("Prints", ""))
     if image.get("Prints") and words == [*(image["Config"]["Entrypoint"] or []), *(image["Config"]["Cmd"] or [])]:
         return Process(output=image["Prints"])
-    if bare and "/" not in bare[0] and not _exists(container, bare[0]):
+    if bare and not has(bare[0]):
+        why = "no such file or directory" if "/" in bare[0] else "executable file not found in $PATH"
         return Process(missing=(
             "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: "
-            f'unable to start container process: error during container init: exec: "{bare[0]}": executable file not found in $PATH: unknown'
+            f'unable to start container process: error during container init: exec: "{bare[0]}": {why}: unknown'
         ))  # fmt: skip
     return Process(script=" ".join(quote(word) for word in bare) if bare else None)
-
-
-def _exists(container: State, name: str) -> bool:
-    return name in container["Sandbox"].get("commands", [name])
 
 
 def _has(container: State, name: str) -> bool:
@@ -169,7 +166,17 @@ class ContainerPlace(Place):
         if container["Config"]["WorkingDir"]:
             self.disk.mkdir(container["Config"]["WorkingDir"])
 
+    def has(self, name: str) -> bool:
+        """Whether a command of that name can be run in the container."""
+        if name.startswith("/"):
+            return self.disk.exists(name)
+        folders = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+        path = dict(item.partition("=")[::2] for item in self.container["Config"]["Env"]).get("PATH", "").split(":")
+        known = name in self.commands or name in bash_builtins()
+        return known or any(self.disk.exists(f"{folder}/{name}") for folder in (*folders, *path))
+
     def _folders(self) -> None:
+        add_programs(self.disk, self.commands)
         for folder in ("/tmp", "/root", "/home", "/var/lib", "/usr/local/bin", "/run"):
             self.disk.mkdir(folder)
 

@@ -13,7 +13,7 @@ from bashkit import Bash, CommandContext, ExecutionProfile
 from engine.sandbox.machines.command import Call, Command, Failed, Login, Result
 from engine.sandbox.machines.place import Place
 
-_GUESS = re.compile(rb"(: command not found)\. Did you mean: [^\n]*\?")
+_GUESS = re.compile(rb"(: command not found)\. [^\n]*")
 _FIRST = 1 << 16
 _LIMIT = 100_000_000
 _NUMBER = itertools.count(1)

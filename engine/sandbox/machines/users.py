@@ -425,7 +425,9 @@ async def runuser(call: Call) -> int:
         login = _lookup(call, given.last("-u"))
     except Failed:
         return call.complain(f"runuser: user {given.last('-u')} does not exist")
-    return await run_words(call, given.rest or ["bash", "-s"], login, {}, call.cwd)
+    # Without -l the environment stays, but for whose it is.
+    kept = {name: value for name, value in call.env.items() if name not in ("HOME", "USER", "LOGNAME", "UID", "EUID", "SHELL")}
+    return await run_words(call, given.rest or ["bash", "-s"], login, kept, call.cwd)
 
 
 async def passwd(call: Call) -> int:
