@@ -99,16 +99,17 @@ def _pieces(value: Unknown) -> list[str]:
     text, pieces, last = value.text or "", [], 0
     for match in _WHOLE.finditer(text):
         pieces.append(_inside_quotes(text[last : match.start()]))
-        pieces.append(_named(match[1].strip(), value))
+        pieces.append(_named(match[1].strip(), value, alone=match[0] == text.strip()))
         last = match.end()
     pieces.append(_inside_quotes(text[last:]))
     return pieces
 
 
-def _named(expression: str, value: Unknown) -> str:
+def _named(expression: str, value: Unknown, alone: bool) -> str:
     match = _REFERENCE.match(expression)
     if match:
-        return f"${{{variable(match[1], match[2])}}}"
+        name = variable(match[1], match[2])
+        return f"${name}" if alone else f"${{{name}}}"
     # An expression over a reference: the reference is the nearest thing a shell can say.
     named = [ref for ref in sorted(value.refs) if ref.output and str(ref) in expression]
     chosen = (named or sorted(value.refs))[:1]

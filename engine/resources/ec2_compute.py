@@ -172,7 +172,9 @@ class Ec2Key(Resource):
             material = self.public_key_file or "key.pub"
             given = f"--public-key-material fileb://{material}"
             return [f"aws ec2 import-key-pair --key-name {word(self.key_name)} {given}"]
-        path = word(self.private_key_file).replace("'~/", "~/'")
+        path = word(self.private_key_file)
+        if self.private_key_file.startswith("~/"):
+            path = "~/" + word(self.private_key_file[2:])  # a quoted ~ would not be the home folder
         command = aws("create-key-pair", query="KeyMaterial", key_name=self.key_name, key_type=self.key_type)
         return [f"(umask 077; {command} > {path})"]
 
@@ -494,6 +496,14 @@ class Ec2Instance(Resource):
             private_ip_address=self.private_ip_address,
         )
         asked = public.get(self.assign_public_ip, "") + " --metadata-options HttpTokens=required"
+        root = []
+        if self.volume_size is not None:
+            query = "--query 'Images[0].RootDeviceName' --output text"
+            named = f"aws ec2 describe-images --image-ids {word(self.image)} {query}"
+            root = [assign(self._address, named, "root_device")]
+            size = f"Ebs={{VolumeSize={word(self.volume_size)}}}"
+            device = variable(self._address, "root_device")
+            asked += f' --block-device-mappings "DeviceName=${device},{size}"'
         query = " --query 'Instances[0].InstanceId' --output text"
         told = {
             "subnet_id": "SubnetId",
@@ -504,6 +514,7 @@ class Ec2Instance(Resource):
         }
         names = " ".join(variable(self._address, name) for name in told)
         lines = [
+            *root,
             assign(self._address, command + asked + query),
             f"aws ec2 wait instance-running --instance-ids {own}",
             f'read -r {names} <<< "$(aws ec2 describe-instances --instance-ids {own} --query '

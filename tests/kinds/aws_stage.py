@@ -1,4 +1,4 @@
-"""A stage for AWS kinds: a world with a lab of its own, and what a test needs before the thing it is about."""
+"""A stage for AWS kinds: a world with a lab of its own, and what a test needs beforehand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract that every kind keeps: made, it reads as wanted; changed, too; deleted, it is gone, quietly twice."""
+"""The contract that every kind keeps: made or changed, it reads as wanted; deleted, it is gone."""
 
 from __future__ import annotations
 
