@@ -65,10 +65,11 @@ class OwnAgent:
                     break
                 answer = self.answer(request)
                 stream.sendall(struct.pack(">I", len(answer)) + answer)
-        except OSError:
+        except (OSError, EOFError):
             return
         finally:
-            stream.close()
+            with suppress(OSError, EOFError):
+                stream.close()
 
     def _identities(self) -> bytes:
         from paramiko.message import Message
@@ -178,11 +179,12 @@ def _exactly(stream: _Stream, size: int) -> bytes | None:
 
 
 def _pump(source: _Stream, sink: _Stream) -> None:
-    with suppress(OSError):
+    with suppress(OSError, EOFError):
         while data := source.recv(1 << 14):
             sink.sendall(data)
     for stream in (source, sink):
-        if isinstance(stream, socket.socket):
-            with suppress(OSError):
+        with suppress(OSError, EOFError):
+            if isinstance(stream, socket.socket):
+                # Closing alone would not wake the thread that reads from it.
                 stream.shutdown(socket.SHUT_RDWR)
-        stream.close()
+            stream.close()

@@ -30,6 +30,7 @@ _SETTLING: Final = 900.0
 
 _SETTLE = """\
 command -v cloud-init >/dev/null 2>&1 || exit 0
+[ ! -e /run/cloud-init/disabled ] || exit 0
 if [ {known} = yes ] && [ -e /var/lib/cloud/instance/boot-finished ]; then exit 0; fi
 cloud-init status --wait >/dev/null 2>&1
 status=$?
@@ -86,6 +87,8 @@ class Hosts:
 
     def host(self, name: str, *, say: Callable[[str], None] = _silent, timeout: float = 300) -> Host:
         """The host `name`, logged in and set up (cloud-init done); waits up to `timeout` seconds, says why.
+
+        cloud-init has a limit of its own, a quarter of an hour.
 
         Raises HostUnreachable, explained in stages; StepFailed where cloud-init failed.
         """

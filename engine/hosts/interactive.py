@@ -98,7 +98,7 @@ def _carry(channel: Channel) -> None:
 
 
 def _send_input(channel: Channel) -> None:
-    with suppress(OSError):
+    with suppress(OSError, EOFError):
         while data := os.read(0, 1 << 14):
             channel.sendall(data)
         channel.shutdown_write()

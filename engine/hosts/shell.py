@@ -197,6 +197,7 @@ class _Collector:
         self._channel = channel
         self._bell = _Bell()
         self._last = time.monotonic()
+        self._over: float | None = None
         channel.in_buffer.set_event(self._bell)
         channel.in_stderr_buffer.set_event(self._bell)
 
@@ -225,7 +226,11 @@ class _Collector:
             return True
         if not self._channel.exit_status_ready():
             return False
-        return self._ended or time.monotonic() - self._last > _LEFTOVER
+        if self._ended:
+            return True
+        # The exit status may overtake the last output: only quiet since then counts.
+        self._over = self._over or time.monotonic()
+        return time.monotonic() - max(self._over, self._last) > _LEFTOVER
 
     def gave_up(self) -> bool:
         """Whether the other side has closed the channel."""
@@ -242,7 +247,7 @@ class _Collector:
     @property
     def _sent_away(self) -> bool:
         # Cloud images answer for root with this text and then hold the line for ten seconds.
-        return not self.stdout.startswith(b"labctl ") and b"Please login as the user" in self.stdout
+        return b"Please login as the user" in self.stdout[:1000] and wire.hello(bytes(self.stdout)) is None
 
 
 def no_shell(name: str, login: str, stdout: bytes, stderr: bytes) -> tuple[str, str]:

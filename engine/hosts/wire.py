@@ -24,6 +24,8 @@ TEXT_LIMIT: Final = 1 << 20
 
 CHUNK: Final = 1 << 15
 
+_CHATTER: Final = 1 << 16
+
 _WHOLE: Final = "# labctl: whole"
 _EVAL: Final = f'case $labctl_script in *"{_WHOLE}") eval "$labctl_script";; *) exit 255;; esac'
 
@@ -33,7 +35,7 @@ RAW_BOOT: Final = (
     f'labctl_script=$(dd bs="$labctl_size" count=1 iflag=fullblock 2>/dev/null); {_EVAL}'
 )
 
-_HELLO = re.compile(rb"\Alabctl ([0-9]+)\n")
+_HELLO = re.compile(rb"^labctl ([0-9]+)\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ def as_user(boot: str, user: str | None, login: str) -> str:
 
 def hello(output: bytes) -> tuple[int, bytes] | None:
     """The shell's process id and what its script wrote, from a channel's output; None without a shell."""
-    found = _HELLO.match(output)
+    # Before it may stand what the user's shell says at every start.
+    found = _HELLO.search(output, 0, _CHATTER)
     return (int(found.group(1)), output[found.end() :]) if found else None
 
 

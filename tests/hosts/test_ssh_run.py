@@ -116,6 +116,18 @@ def test_what_a_script_leaves_running_does_not_hold_it_up(host: Host, lab: LabHo
     assert time.monotonic() - began < 5
 
 
+def test_the_last_words_after_a_long_silence_are_heard(host: Host, lab: LabHosts) -> None:
+    for _ in range(3):
+        assert host.run("sleep 1.7; echo last", user=lab.user).stdout == b"last\n"
+
+
+def test_a_chatty_login_shell(lab: LabHosts, start_sshd: Start) -> None:
+    sshd = start_sshd("ForceCommand echo 'Welcome to lab 7'; sh -c \"$SSH_ORIGINAL_COMMAND\"")
+    lab.know(sshd)
+    ran = lab.hosts.host("bastion", timeout=20).run("echo out", user=lab.user)
+    assert ran.stdout == b"out\n"
+
+
 def test_a_script_that_closes_its_output_is_waited_for(host: Host, lab: LabHosts) -> None:
     assert host.run("exec >&- 2>&-; sleep 0.3; exit 4", user=lab.user).status == 4
 

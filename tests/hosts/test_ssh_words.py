@@ -197,6 +197,7 @@ def test_cut_off_scripts_do_not_run(shell: str, cut: int) -> None:
 
 def test_the_greeting_tells_the_process() -> None:
     assert wire.hello(b"labctl 42\nout") == (42, b"out")
+    assert wire.hello(b"Welcome!\nlabctl 7\nlabctl 8\n") == (7, b"labctl 8\n")
     assert wire.hello(b"sudo: a password is required\n") is None
 
 
