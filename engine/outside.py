@@ -7,15 +7,13 @@ import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from engine.errors import LabctlError, Unreachable
-from engine.lab import Target
 from engine.refs import Unknown
 
 if TYPE_CHECKING:
+    from engine.lab import Target
     from engine.target import Access
 
 _SECONDS = 10.0
@@ -94,24 +92,11 @@ class Online:
 
 
 def target_of(inventory: Path) -> Target:
-    """Where an inventory acts, read before it is checked: what is wrong in it is for loading to tell."""
-    try:
-        found = yaml.safe_load(inventory.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        found = None
-    found = found if isinstance(found, dict) else {}
-    aws, ssh, sandbox = (_section(found, name) for name in ("aws", "ssh", "sandbox"))
-    return Target(
-        sort="aws" if found.get("target") == "aws" else "sandbox",
-        region=str(aws.get("region", "us-east-1")),
-        profile=aws.get("profile"),
-        endpoint_url=aws.get("endpoint_url"),
-        account=aws.get("account"),
-        ssh_proxy=ssh.get("proxy"),
-        sandbox=sandbox,
-    )
+    """Where an inventory acts, read before it is checked: what is wrong in it is for loading to tell.
 
+    Raises Invalid where it cannot be read at all.
+    """
+    from engine.language.inventory import read_inventory
+    from engine.language.problems import Problems
 
-def _section(found: dict[str, Any], name: str) -> dict[str, Any]:
-    section = found.get(name)
-    return section if isinstance(section, dict) else {}
+    return read_inventory(inventory, Problems()).target

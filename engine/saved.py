@@ -145,7 +145,7 @@ def _fingerprint(plan: Plan, key: bytes) -> Iterator[tuple[str, str]]:
     """By address, a keyed hash of all that applying its change hangs on."""
     merged: dict[str, list[Any]] = {}
     for change in plan.changes:
-        if change.action != "keep" or change.adopts:
+        if change.action != "keep" or change.adopts or change.forgets:
             merged.setdefault(change.address, []).append(_essence(change))
     for address, essence in merged.items():
         text = json.dumps(as_data(essence), sort_keys=True, default=str)
@@ -158,6 +158,7 @@ def _essence(change: Change) -> list[Any]:
         change.action,
         change.there.entry.id if change.there else None,
         change.adopts,
+        change.forgets,
         change.create_first,
         change.goes_with,
         [[item.name, item.is_, item.wanted, item.replaces] for item in change.fields],

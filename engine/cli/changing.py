@@ -84,7 +84,7 @@ def plan(
 
 
 def _worth_applying(planned: Sequence[Planned]) -> bool:
-    return any(item.plan.pending or any(c.adopts for c in item.plan.changes) for item in planned)
+    return any(not item.plan.idle for item in planned)
 
 
 def _with_part(request: Request, **part: Any) -> Request:

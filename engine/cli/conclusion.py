@@ -86,7 +86,9 @@ def _proof(terminal: Terminal, item: Applied, request: Request) -> None:
         return
     read = f"{counted(item.gone, 'thing')} of the cloud read again, all gone" if item.gone else ""
     entries = site.ledger.entries(lab)
-    kept = [c for c in item.planned.plan.changes if c.action == "delete" and _only_forgotten(c)]
+    kept = [
+        c for c in item.planned.plan.changes if (c.forgets or c.action == "delete") and _only_forgotten(c)
+    ]
     for change in kept:
         terminal.out(
             f"Left there: {change.address} ({change.kind} {change.there.entry.id if change.there else ''})"

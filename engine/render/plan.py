@@ -29,7 +29,7 @@ def plan_text(
 
 
 def _worth_showing(change: Change, verbose: bool) -> bool:
-    return verbose or change.action != "keep" or change.adopts or bool(change.notes)
+    return verbose or change.action != "keep" or change.adopts or change.forgets or bool(change.notes)
 
 
 def _spaced(blocks: Sequence[str], shown: Sequence[Change]) -> Iterator[str]:
@@ -80,8 +80,10 @@ def cost_lines(plan: Plan) -> Iterator[str]:
 
 def _block(change: Change, paint: Paint, width: int, verbose: bool) -> Iterator[str]:
     colour = _COLOURS[change.action]
-    symbol = "=" if change.action == "keep" and change.adopts else _SYMBOLS[change.action]
-    words = change.cause or ("is taken on as found" if symbol == "=" else "")
+    symbol = _SYMBOLS[change.action]
+    if change.action == "keep":
+        symbol = "=" if change.adopts else "." if change.forgets else symbol
+    words = change.cause or ({"=": "is taken on as found", ".": "is only forgotten"}.get(symbol, ""))
     cause = f": {words}" if words else ""
     # The cause is the plan's most useful word, so it is never cut.
     yield f"{paint(symbol.rjust(3), colour)} {paint(change.address, 'bold')} {change.kind}{cause}"
