@@ -98,7 +98,7 @@ def agent(place: Place) -> Iterator[str]:
 
 
 def test_plain_ssh_reaches_private_through_the_bastion(place: Place) -> None:
-    done = ssh(place, "private", "cat /etc/labctl-note; hostname -I")
+    done = ssh(place, "private", "cat /etc/labctl-note; echo; hostname -I")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["hello", place.json("output")["private_ip"]]
 
@@ -149,4 +149,4 @@ def test_the_agent_stays_at_home_otherwise(place: Place, agent: str) -> None:
 
 
 def test_nothing_of_it_touches_the_users_own_known_hosts(place: Place) -> None:
-    assert {path.name for path in (place.home / ".ssh").iterdir()} == {"jump.pem"}
+    assert {path.name for path in (place.home / ".ssh").iterdir()} == {"jump.pem", "jump.pem.pub"}
