@@ -444,43 +444,45 @@ class DockerContainer(OnHost):
 
 
 _WAITING = """\
-tell() { docker logs --tail 20 "$1" >&2 2>&1 || :; }
-last() { docker logs --tail 5 "$1" 2>&1 | grep . | tail -n 1 || :; }
+tell() { docker logs --tail 20 "$name" >&2 2>&1 || :; }
+last() { docker logs --tail 5 "$name" 2>&1 | grep . | tail -n 1 || :; }
 stays_up() {
+  name=$1
   # One that dies at once dies within this time; what restarts it counts as dying, too.
-  if code=$(timeout 0.5 docker wait "$1"); then
-    tell "$1"
-    fail "the container $1 ended at once with exit status $code: $(last "$1")" \\
-      "see what it says: docker logs $1"
+  if code=$(timeout 0.5 docker wait "$name"); then
+    tell
+    fail "the container $name ended at once with exit status $code: $(last)" \\
+      "see what it says: docker logs $name"
   fi
-  state=$(docker container inspect -f '{{.State.Status}} {{.RestartCount}}' "$1")
+  state=$(docker container inspect -f '{{.State.Status}} {{.RestartCount}}' "$name")
   [ "$state" = 'running 0' ] || {
-    tell "$1"
-    fail "the container $1 does not stay up ($state restarts): $(last "$1")" \\
-      "see what it says: docker logs $1"
+    tell
+    fail "the container $name does not stay up ($state restarts): $(last)" \\
+      "see what it says: docker logs $name"
   }
 }
 becomes_healthy() {
-  until=$(($(date +%s) + $2))
+  name=$1 until=$(($(date +%s) + $2))
   while :; do
-    health=$(docker container inspect -f '{{.State.Status}} {{.State.Health.Status}}' "$1")
+    health=$(docker container inspect -f '{{.State.Status}} {{.State.Health.Status}}' "$name")
     case $health in
       'running healthy') return 0 ;;
       'running starting') ;;
-      *) tell "$1"; fail "the container $1 is not healthy ($health)" "see its tests: docker inspect $1" ;;
+      *) tell; fail "the container $name is not healthy ($health)" "see its tests: docker inspect $name" ;;
     esac
-    [ "$(date +%s)" -lt "$until" ] || fail "the container $1 did not become healthy in $2 s" \\
+    [ "$(date +%s)" -lt "$until" ] || fail "the container $name did not become healthy in $2 s" \\
       'give it a longer `timeout`, or put right its `healthcheck`'
     sleep 0.5
   done
 }
 ends_well() {
-  docker start "$1" >/dev/null
-  code=$(timeout "$2" docker wait "$1") ||
-    fail "the container $1 did not end in $2 s" 'give it a longer `timeout`'
-  docker logs "$1" || :
+  name=$1 most=$2
+  docker start "$name" >/dev/null
+  code=$(timeout "$most" docker wait "$name") ||
+    fail "the container $name did not end in $most s" 'give it a longer `timeout`'
+  docker logs "$name" || :
   [ "$code" = 0 ] ||
-    fail "the container $1 ended with exit status $code: $(last "$1")" "see what it says: docker logs $1"
+    fail "the container $name ended with exit status $code: $(last)" "see what it says: docker logs $name"
 }
 """
 
