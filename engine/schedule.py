@@ -110,8 +110,13 @@ class _Steps:
             for step in self.effective.get(need.address, ()):
                 yield step, make, _FIRM
         unmake = self.unmakes.get(address)
-        if unmake is not None:
-            yield (make, unmake, _FIRM) if change.create_first else (unmake, make, _FIRM)
+        if unmake is None:
+            return
+        if change.create_first:
+            yield make, unmake, _FIRM
+        else:
+            # What dies with its old host stands in nobody's way elsewhere.
+            yield unmake, make, _FIRM if change.goes_with is None else _AFTER
 
     def _edges_of_deleting(self, address: str, unmake: Step) -> Iterator[tuple[Step, Step, str]]:
         """What was made after its needs goes before them; what goes with its host is forgotten after it went."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import networkx as nx
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from engine.lab import Declared, Lab
@@ -90,6 +90,7 @@ class Story:
         """One run that may be killed; whether it was not."""
         planned = self.place.plan(lab, **options)
         graph = schedule(planned)
+        note("\n".join(["", *sketched(lab), "plan:", *told(planned)]))
         assert nx.is_directed_acyclic_graph(graph)
         try:
             report = self.place.carry_out(lab, planned)
@@ -111,12 +112,21 @@ class Story:
         self.place.cloud.faults.clear()
         for _ in range(3):
             planned = self.place.plan(lab, **options)
+            note("\n".join(["", *sketched(lab), "plan:", *told(planned)]))
             if planned.idle:
                 break
             report = self.place.carry_out(lab, planned)
             assert report.ok, (told(planned), done(report))
             assert not self.place.cloud.violations, (self.place.cloud.violations, told(planned), done(report))
         assert planned.idle, told(planned)
+
+
+def sketched(lab: Lab) -> list[str]:
+    """The lab in short, for reading what went wrong."""
+    return [
+        f"{d.address} {d.kind.kind} {' '.join(f'{need.sort} {need.address}' for need in sorted(d.needs))}"
+        for d in lab.resources.values()
+    ]
 
 
 def check_like(story: Story, lab: Lab) -> None:
