@@ -36,7 +36,9 @@ class Stage:
 class Build:
     """One run of `docker build`."""
 
-    def __init__(self, engine: DockerEngine, context: Context, args: Mapping[str, str], labels: Mapping[str, str]) -> None:
+    def __init__(
+        self, engine: DockerEngine, context: Context, args: Mapping[str, str], labels: Mapping[str, str]
+    ) -> None:
         self.engine, self.context, self.args, self.labels = engine, context, args, labels
         self.stages: dict[str, Stage] = {}
         self.steps: list[str] = []
@@ -48,7 +50,9 @@ class Build:
             instructions = parse(text)
         except DockerfileError as error:
             message = str(error)
-            raise Failed(f"ERROR: {message if message.startswith('failed') else 'failed to solve: ' + message}") from error
+            raise Failed(
+                f"ERROR: {message if message.startswith('failed') else 'failed to solve: ' + message}"
+            ) from error
         stage: Stage | None = None
         for number, instruction in enumerate(instructions, 1):
             if instruction.word == "ARG" and stage is None:
@@ -85,8 +89,24 @@ class Build:
 
     def _base(self, reference: str) -> State:
         if reference == "scratch":
-            return {"Id": "", "Config": {"Env": [], "Cmd": None, "Entrypoint": None, "WorkingDir": "", "User": "", "ExposedPorts": None, "Volumes": None, "Labels": None},
-                    "System": "alpine-3.22", "Base": "scratch", "Files": {}, "Size": 0, "Layers": []}  # fmt: skip
+            return {
+                "Id": "",
+                "Config": {
+                    "Env": [],
+                    "Cmd": None,
+                    "Entrypoint": None,
+                    "WorkingDir": "",
+                    "User": "",
+                    "ExposedPorts": None,
+                    "Volumes": None,
+                    "Labels": None,
+                },
+                "System": "alpine-3.22",
+                "Base": "scratch",
+                "Files": {},
+                "Size": 0,
+                "Layers": [],
+            }
         local = self.engine.image(reference)
         if local is not None:
             return local
@@ -100,7 +120,9 @@ class Build:
                 plain = "pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed"
             else:
                 plain = f'failed to do request: Head "https://registry-1.docker.io/v2/library/{reference}": dial tcp: lookup registry-1.docker.io: i/o timeout'
-            raise Failed(f"ERROR: failed to solve: {reference}: failed to resolve source metadata for docker.io/library/{reference}: {plain}") from error
+            raise Failed(
+                f"ERROR: failed to solve: {reference}: failed to resolve source metadata for docker.io/library/{reference}: {plain}"
+            ) from error
 
     async def _step(self, stage: Stage, instruction: Instruction) -> None:
         stage.history.append((instruction.word, instruction.rest, instruction.document))
@@ -110,7 +132,9 @@ class Build:
             await self._run(stage, instruction)
         elif instruction.word == "ARG":
             key, _, value = instruction.rest.partition("=")
-            stage.names[key] = self.args.get(key, expand(value.strip('"'), stage.names) or self.globals.get(key, ""))
+            stage.names[key] = self.args.get(
+                key, expand(value.strip('"'), stage.names) or self.globals.get(key, "")
+            )
         else:
             self._set(stage, instruction)
 
@@ -122,7 +146,10 @@ class Build:
             config["Env"] = [f"{key}={value}" for key, value in {**env, **given}.items()]
             stage.names.update(given)
         elif instruction.word == "LABEL":
-            config["Labels"] = {**(config["Labels"] or {}), **{k: expand(v, stage.names) for k, v in pairs(instruction.rest).items()}}
+            config["Labels"] = {
+                **(config["Labels"] or {}),
+                **{k: expand(v, stage.names) for k, v in pairs(instruction.rest).items()},
+            }
         elif instruction.word == "WORKDIR":
             config["WorkingDir"] = posixpath.normpath(posixpath.join(config["WorkingDir"] or "/", rest))
         elif instruction.word == "USER":
@@ -149,13 +176,24 @@ class Build:
         inner = Instruction("COPY", " ".join(word for word in rest.split() if not word.startswith("--")), 0)
         words = inner.list or inner.rest.split()
         target = posixpath.join(stage.config["WorkingDir"] or "/", words[-1])
-        source = next((self.stages[flag[7:]] for flag in flags if flag.startswith("--from=") and flag[7:] in self.stages), None)
+        source = next(
+            (
+                self.stages[flag[7:]]
+                for flag in flags
+                if flag.startswith("--from=") and flag[7:] in self.stages
+            ),
+            None,
+        )
         for pattern in words[:-1]:
             if source is not None:
                 below = pattern.rstrip("/") + "/"
-                found = {path[len(below) :]: data for path, data in source.files.items() if path.startswith(below)}
+                found = {
+                    path[len(below) :]: data for path, data in source.files.items() if path.startswith(below)
+                }
                 found |= {"": source.files[pattern]} if pattern in source.files else {}
-            elif pattern.startswith(("http://", "https://")) or any(flag.startswith("--from=") for flag in flags):
+            elif pattern.startswith(("http://", "https://")) or any(
+                flag.startswith("--from=") for flag in flags
+            ):
                 found = {posixpath.basename(pattern): b""}
             else:
                 found = self.context.match(pattern)
@@ -191,7 +229,9 @@ class Build:
                 f" > [{instruction.word} {instruction.rest}]:\n{tail}\n------\nERROR: failed to solve: process "
                 f'"/bin/sh -c {script}" did not complete successfully: exit code: {result.status}'
             )
-        kept = {path: place.disk.read(path) for path, data in place.disk.walk() if data["file_type"] == "file"}
+        kept = {
+            path: place.disk.read(path) for path, data in place.disk.walk() if data["file_type"] == "file"
+        }
         stage.files = {path: data for path, data in kept.items() if not path.startswith(("/tmp/", "/run/"))}
         stage.image["State"] = {**place.state}
 
@@ -203,10 +243,18 @@ class Build:
         if image is None:
             size = stage.image.get("Size", 0) + sum(len(data) for data in stage.files.values())
             image = {
-                **stage.image, "Id": id, "Digest": "", "Created": _now(), "Size": size, "Config": config, "RepoTags": [],
-                "RepoDigests": [], "Files": {path: data.decode("latin-1") for path, data in stage.files.items()},
-                "Latin": True, "Layers": [*stage.image.get("Layers", []), digest(id)],
-            }  # fmt: skip
+                **stage.image,
+                "Id": id,
+                "Digest": "",
+                "Created": _now(),
+                "Size": size,
+                "Config": config,
+                "RepoTags": [],
+                "RepoDigests": [],
+                "Files": {path: data.decode("latin-1") for path, data in stage.files.items()},
+                "Latin": True,
+                "Layers": [*stage.image.get("Layers", []), digest(id)],
+            }
             self.engine.images[id] = image
         if name:
             self.engine.tag(image, name)
@@ -220,7 +268,10 @@ def _now() -> str:
 
 
 def _copy(image: State) -> State:
-    config = {key: dict(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value for key, value in image["Config"].items()}
+    config = {
+        key: dict(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
+        for key, value in image["Config"].items()
+    }
     return {**image, "Config": config}
 
 

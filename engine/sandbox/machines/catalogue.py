@@ -130,7 +130,13 @@ zstd 1.4.8+dfsg-3build1
     "mosquitto": Package("2.0.11-1ubuntu1.2", (), (), ("mosquitto",)),
     "containerd": Package("1.7.28-0ubuntu1~22.04.1", (), (), ("containerd",), (), "main", ("containerd.io",)),
     "docker.io": Package(
-        "28.2.2-0ubuntu1~22.04.1", ("containerd",), ("docker", "dockerd"), ("docker",), _DOCKER, "main", ("docker-ce",)
+        "28.2.2-0ubuntu1~22.04.1",
+        ("containerd",),
+        ("docker", "dockerd"),
+        ("docker",),
+        _DOCKER,
+        "main",
+        ("docker-ce",),
     ),
     "docker-compose-v2": Package("2.37.1+ds1-0ubuntu2~22.04.1"),
     "docker-buildx": Package("0.21.3-0ubuntu1~22.04.1"),
@@ -142,24 +148,62 @@ zstd 1.4.8+dfsg-3build1
 
 DOCKER: dict[str, Package] = {
     "docker-ce": Package(
-        "5:28.5.1-1~{release}", ("docker-ce-cli", "containerd.io", "docker-ce-rootless-extras", "iptables"), ("dockerd",),
-        ("docker",), _DOCKER, "docker", ("docker.io",),
+        "5:28.5.1-1~{release}",
+        ("docker-ce-cli", "containerd.io", "docker-ce-rootless-extras", "iptables"),
+        ("dockerd",),
+        ("docker",),
+        _DOCKER,
+        "docker",
+        ("docker.io",),
     ),
     "docker-ce-cli": Package("5:28.5.1-1~{release}", (), ("docker",), repository="docker"),
     "docker-ce-rootless-extras": Package("5:28.5.1-1~{release}", repository="docker"),
-    "containerd.io": Package("1.7.28-1~{release}", (), ("containerd",), ("containerd",), (), "docker", ("containerd", "runc")),
+    "containerd.io": Package(
+        "1.7.28-1~{release}", (), ("containerd",), ("containerd",), (), "docker", ("containerd", "runc")
+    ),
     "docker-buildx-plugin": Package("0.29.1-1~{release}", repository="docker"),
     "docker-compose-plugin": Package("2.40.0-1~{release}", repository="docker"),
     "docker-model-plugin": Package("0.1.42-1~{release}", repository="docker"),
-}  # fmt: skip
+}
 """What Docker's own repository has."""
 
 BASE = (
-    "base-files", "bash", "ca-certificates", "coreutils", "cron", "curl", "dpkg", "file", "gnupg", "gpg", "iproute2",
-    "iptables", "iputils-ping", "less", "lsb-release", "lsof", "nano", "netcat-openbsd", "openssh-client",
-    "openssh-server", "openssl", "procps", "python3", "rsync", "snapd", "software-properties-common", "sudo", "systemd",
-    "tar", "tmux", "tzdata", "ufw", "vim", "wget", "xz-utils",
-)  # fmt: skip
+    "base-files",
+    "bash",
+    "ca-certificates",
+    "coreutils",
+    "cron",
+    "curl",
+    "dpkg",
+    "file",
+    "gnupg",
+    "gpg",
+    "iproute2",
+    "iptables",
+    "iputils-ping",
+    "less",
+    "lsb-release",
+    "lsof",
+    "nano",
+    "netcat-openbsd",
+    "openssh-client",
+    "openssh-server",
+    "openssl",
+    "procps",
+    "python3",
+    "rsync",
+    "snapd",
+    "software-properties-common",
+    "sudo",
+    "systemd",
+    "tar",
+    "tmux",
+    "tzdata",
+    "ufw",
+    "vim",
+    "wget",
+    "xz-utils",
+)
 """What a cloud image comes with."""
 
 IMAGE_BASE = ("base-files", "bash", "coreutils", "dpkg", "procps", "tar", "tzdata")

@@ -190,7 +190,9 @@ class _Reader:
 
     def _next(self, name: str) -> str:
         if not self.left:
-            raise self.unknown(name) if self.unknown else Failed(f"option requires an argument -- '{name}'", 2)
+            raise (
+                self.unknown(name) if self.unknown else Failed(f"option requires an argument -- '{name}'", 2)
+            )
         return self.left.pop(0)
 
     def _put(self, name: str, value: str) -> None:

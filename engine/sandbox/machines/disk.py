@@ -148,7 +148,8 @@ class Disk:
     def sweep(self, user: str, group: str) -> None:
         """What has come up since the last sweep belongs to `user`; owners of what is gone are forgotten."""
         now = {
-            path: (data["file_type"], data["size"], data["mode"], data["modified"]) for path, data in self.walk()
+            path: (data["file_type"], data["size"], data["mode"], data["modified"])
+            for path, data in self.walk()
         }
         if user != "root":
             for path in now.keys() - self._known.keys():

@@ -22,7 +22,18 @@ from engine.sandbox.machines.images import short, split
 from engine.sandbox.machines.processes import words_of
 
 _ADJECTIVES = ("elated", "brave", "happy", "quirky", "serene", "bold", "keen", "gifted", "modest", "vibrant")
-_NAMES = ("brahmagupta", "lovelace", "turing", "hopper", "curie", "noether", "fermat", "banach", "darwin", "wozniak")
+_NAMES = (
+    "brahmagupta",
+    "lovelace",
+    "turing",
+    "hopper",
+    "curie",
+    "noether",
+    "fermat",
+    "banach",
+    "darwin",
+    "wozniak",
+)
 
 Verb = Callable[[Call, DockerEngine, list[str]], Awaitable[int]]
 
@@ -31,53 +42,190 @@ def new_container(image: State, name: str) -> State:
     """A container's record before anything special is asked of it."""
     id, config = secrets.token_hex(32), image["Config"]
     return {
-        "Id": id, "Created": now(), "Path": "", "Args": [],
-        "State": {"Status": "created", "Running": False, "Paused": False, "Restarting": False, "OOMKilled": False, "Dead": False,
-                  "Pid": 0, "ExitCode": 0, "Error": "", "StartedAt": NEVER, "FinishedAt": NEVER},
-        "Image": image["Id"], "Name": name, "RestartCount": 0, "Driver": "overlay2", "Platform": "linux", "Mounts": [],
+        "Id": id,
+        "Created": now(),
+        "Path": "",
+        "Args": [],
+        "State": {
+            "Status": "created",
+            "Running": False,
+            "Paused": False,
+            "Restarting": False,
+            "OOMKilled": False,
+            "Dead": False,
+            "Pid": 0,
+            "ExitCode": 0,
+            "Error": "",
+            "StartedAt": NEVER,
+            "FinishedAt": NEVER,
+        },
+        "Image": image["Id"],
+        "Name": name,
+        "RestartCount": 0,
+        "Driver": "overlay2",
+        "Platform": "linux",
+        "Mounts": [],
         "Config": {
-            "Hostname": id[:12], "User": config["User"], "AttachStdin": False, "AttachStdout": False, "AttachStderr": False,
-            "Tty": False, "OpenStdin": False, "StdinOnce": False, "Env": list(config["Env"] or []), "Cmd": config["Cmd"],
-            "Image": "", "Volumes": config["Volumes"], "WorkingDir": config["WorkingDir"], "Entrypoint": config["Entrypoint"],
-            "Labels": dict(config["Labels"] or {}), "ExposedPorts": dict(config["ExposedPorts"] or {}),
+            "Hostname": id[:12],
+            "User": config["User"],
+            "AttachStdin": False,
+            "AttachStdout": False,
+            "AttachStderr": False,
+            "Tty": False,
+            "OpenStdin": False,
+            "StdinOnce": False,
+            "Env": list(config["Env"] or []),
+            "Cmd": config["Cmd"],
+            "Image": "",
+            "Volumes": config["Volumes"],
+            "WorkingDir": config["WorkingDir"],
+            "Entrypoint": config["Entrypoint"],
+            "Labels": dict(config["Labels"] or {}),
+            "ExposedPorts": dict(config["ExposedPorts"] or {}),
             **({"Healthcheck": config["Healthcheck"]} if config.get("Healthcheck") else {}),
         },
         "HostConfig": {
-            "Binds": None, "NetworkMode": "bridge", "PortBindings": {}, "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
-            "AutoRemove": False, "Privileged": False, "CapAdd": None, "CapDrop": None, "Memory": 0, "MemorySwap": 0, "NanoCpus": 0, "CpuShares": 0,
-            "ExtraHosts": None, "Dns": [], "ReadonlyRootfs": False, "Init": None, "ShmSize": 67108864, "Devices": [], "Tmpfs": None,
-            "PidMode": "", "IpcMode": "private", "SecurityOpt": None, "LogConfig": {"Type": "json-file", "Config": {}}, "Mounts": None,
-            "Ulimits": [], "GroupAdd": None, "PublishAllPorts": False,
+            "Binds": None,
+            "NetworkMode": "bridge",
+            "PortBindings": {},
+            "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+            "AutoRemove": False,
+            "Privileged": False,
+            "CapAdd": None,
+            "CapDrop": None,
+            "Memory": 0,
+            "MemorySwap": 0,
+            "NanoCpus": 0,
+            "CpuShares": 0,
+            "ExtraHosts": None,
+            "Dns": [],
+            "ReadonlyRootfs": False,
+            "Init": None,
+            "ShmSize": 67108864,
+            "Devices": [],
+            "Tmpfs": None,
+            "PidMode": "",
+            "IpcMode": "private",
+            "SecurityOpt": None,
+            "LogConfig": {"Type": "json-file", "Config": {}},
+            "Mounts": None,
+            "Ulimits": [],
+            "GroupAdd": None,
+            "PublishAllPorts": False,
         },
         "NetworkSettings": {"Ports": {}, "Networks": {}, "IPAddress": ""},
-        "Sandbox": {"state": dict(image.get("State", {})), "token": secrets.token_hex(24),
-                    "image": {key: value for key, value in image.items() if key not in ("Files", "State")}},
-    }  # fmt: skip
+        "Sandbox": {
+            "state": dict(image.get("State", {})),
+            "token": secrets.token_hex(24),
+            "image": {key: value for key, value in image.items() if key not in ("Files", "State")},
+        },
+    }
 
 
 _RUN_VALUES = {
-    "--name", "--publish", "--volume", "--env", "--env-file", "--label", "--network", "--restart", "--hostname", "--user",
-    "--workdir", "--entrypoint", "--memory", "--memory-swap", "--cpus", "--cpu-shares", "--add-host", "--dns", "--cap-add",
-    "--cap-drop", "--device", "--health-cmd", "--health-interval", "--health-timeout", "--health-retries", "--health-start-period", "--mount", "--tmpfs",
-    "--network-alias", "--ip", "--pull", "--platform", "--log-driver", "--log-opt", "--shm-size", "--security-opt", "--ulimit", "--gpus",
-    "--expose", "--pid", "--ipc", "--group-add", "--stop-signal", "--stop-timeout", "--runtime", "--label-file", "--sysctl", "--cidfile", "--attach", "--volumes-from",
-    "--health-start-interval", "--annotation", "--cgroupns", "--domainname", "--userns",
-}  # fmt: skip
+    "--name",
+    "--publish",
+    "--volume",
+    "--env",
+    "--env-file",
+    "--label",
+    "--network",
+    "--restart",
+    "--hostname",
+    "--user",
+    "--workdir",
+    "--entrypoint",
+    "--memory",
+    "--memory-swap",
+    "--cpus",
+    "--cpu-shares",
+    "--add-host",
+    "--dns",
+    "--cap-add",
+    "--cap-drop",
+    "--device",
+    "--health-cmd",
+    "--health-interval",
+    "--health-timeout",
+    "--health-retries",
+    "--health-start-period",
+    "--mount",
+    "--tmpfs",
+    "--network-alias",
+    "--ip",
+    "--pull",
+    "--platform",
+    "--log-driver",
+    "--log-opt",
+    "--shm-size",
+    "--security-opt",
+    "--ulimit",
+    "--gpus",
+    "--expose",
+    "--pid",
+    "--ipc",
+    "--group-add",
+    "--stop-signal",
+    "--stop-timeout",
+    "--runtime",
+    "--label-file",
+    "--sysctl",
+    "--cidfile",
+    "--attach",
+    "--volumes-from",
+    "--health-start-interval",
+    "--annotation",
+    "--cgroupns",
+    "--domainname",
+    "--userns",
+}
 _RUN_SWITCHES = {
-    "--detach", "--interactive", "--tty", "--rm", "--privileged", "--init", "--read-only", "--publish-all", "--no-healthcheck", "--quiet",
-    "--sig-proxy", "--oom-kill-disable", "--help",
-}  # fmt: skip
+    "--detach",
+    "--interactive",
+    "--tty",
+    "--rm",
+    "--privileged",
+    "--init",
+    "--read-only",
+    "--publish-all",
+    "--no-healthcheck",
+    "--quiet",
+    "--sig-proxy",
+    "--oom-kill-disable",
+    "--help",
+}
 _RUN_SAME = {
-    "-p": "--publish", "-v": "--volume", "-e": "--env", "-l": "--label", "--net": "--network", "-h": "--hostname", "-u": "--user",
-    "-w": "--workdir", "-m": "--memory", "-d": "--detach", "-i": "--interactive", "-t": "--tty", "-P": "--publish-all", "-q": "--quiet",
-    "-c": "--cpu-shares", "-a": "--attach", "--net-alias": "--network-alias",
-}  # fmt: skip
+    "-p": "--publish",
+    "-v": "--volume",
+    "-e": "--env",
+    "-l": "--label",
+    "--net": "--network",
+    "-h": "--hostname",
+    "-u": "--user",
+    "-w": "--workdir",
+    "-m": "--memory",
+    "-d": "--detach",
+    "-i": "--interactive",
+    "-t": "--tty",
+    "-P": "--publish-all",
+    "-q": "--quiet",
+    "-c": "--cpu-shares",
+    "-a": "--attach",
+    "--net-alias": "--network-alias",
+}
 
 
 def _unknown(verb: str) -> Callable[[str], Exception]:
     def make(name: str) -> Exception:
-        what = f"unknown flag: {name}" if name.startswith("--") else f"unknown shorthand flag: '{name[1:]}' in {name}"
-        return Failed(f"{what}\n\nUsage:  docker {verb} [OPTIONS]\n\nRun 'docker {verb} --help' for more information", 125)
+        what = (
+            f"unknown flag: {name}"
+            if name.startswith("--")
+            else f"unknown shorthand flag: '{name[1:]}' in {name}"
+        )
+        return Failed(
+            f"{what}\n\nUsage:  docker {verb} [OPTIONS]\n\nRun 'docker {verb} --help' for more information",
+            125,
+        )
 
     return make
 
@@ -88,16 +236,23 @@ def _size(text: str) -> int:
     try:
         return int(float(plain[:-1]) * factors[plain[-1]]) if plain[-1:] in factors else int(plain)
     except ValueError as error:
-        raise Failed(f'invalid argument "{text}" for "-m, --memory" flag: invalid size: \'{text}\'', 125) from error
+        raise Failed(
+            f'invalid argument "{text}" for "-m, --memory" flag: invalid size: \'{text}\'', 125
+        ) from error
 
 
-def _container(call: Call, engine: DockerEngine, given: Options, image: State, reference: str, command: list[str]) -> State:
+def _container(
+    call: Call, engine: DockerEngine, given: Options, image: State, reference: str, command: list[str]
+) -> State:
     name = given.last("--name") or f"{secrets.choice(_ADJECTIVES)}_{secrets.choice(_NAMES)}"
     container = new_container(image, f"/{name}")
     config, host = container["Config"], container["HostConfig"]
     config["Image"] = reference
     if "--entrypoint" in given:
-        config["Entrypoint"], config["Cmd"] = [given.last("--entrypoint")] if given.last("--entrypoint") else None, None
+        config["Entrypoint"], config["Cmd"] = (
+            [given.last("--entrypoint")] if given.last("--entrypoint") else None,
+            None,
+        )
     if command:
         config["Cmd"] = command
     words = words_of(container)
@@ -152,7 +307,11 @@ def _health(config: State, given: Options) -> None:
     elif "--health-cmd" in given:
         config["Healthcheck"] = {"Test": ["CMD-SHELL", given.last("--health-cmd")]}
     if "Healthcheck" in config:
-        for option, key in (("--health-interval", "Interval"), ("--health-timeout", "Timeout"), ("--health-start-period", "StartPeriod")):
+        for option, key in (
+            ("--health-interval", "Interval"),
+            ("--health-timeout", "Timeout"),
+            ("--health-start-period", "StartPeriod"),
+        ):
             if option in given:
                 config["Healthcheck"][key] = _seconds(given.last(option))
         if "--health-retries" in given:
@@ -162,7 +321,10 @@ def _health(config: State, given: Options) -> None:
 def _restart(text: str) -> State:
     name, _, count = text.partition(":")
     if name not in ("no", "always", "unless-stopped", "on-failure"):
-        raise Failed(f"docker: Error response from daemon: invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'", 125)
+        raise Failed(
+            f"docker: Error response from daemon: invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
+            125,
+        )
     return {"Name": name, "MaximumRetryCount": int(count or 0)}
 
 
@@ -180,10 +342,17 @@ def _host_config(host: State, given: Options) -> None:
         host["CpuShares"] = int(given.last("--cpu-shares"))
     if "--shm-size" in given:
         host["ShmSize"] = _size(given.last("--shm-size"))
-    host.update(Privileged=given.on("--privileged"), AutoRemove=given.on("--rm"), ReadonlyRootfs=given.on("--read-only"))
+    host.update(
+        Privileged=given.on("--privileged"),
+        AutoRemove=given.on("--rm"),
+        ReadonlyRootfs=given.on("--read-only"),
+    )
     host["CapAdd"], host["CapDrop"] = given.every("--cap-add") or None, given.every("--cap-drop") or None
     host["ExtraHosts"], host["Dns"] = given.every("--add-host") or None, given.every("--dns")
-    host["SecurityOpt"], host["GroupAdd"] = given.every("--security-opt") or None, given.every("--group-add") or None
+    host["SecurityOpt"], host["GroupAdd"] = (
+        given.every("--security-opt") or None,
+        given.every("--group-add") or None,
+    )
     host["Init"] = True if given.on("--init") else None
     host["PidMode"] = given.last("--pid")
     host["Tmpfs"] = dict(item.partition(":")[::2] for item in given.every("--tmpfs")) or None
@@ -199,7 +368,9 @@ def _ports(container: State, published: Sequence[str]) -> None:
         inner, outer = rest[-1], rest[0] if len(rest) > 1 else ""
         inners, outers = _range(inner, text), _range(outer, text) if outer else []
         if outers and len(outers) != len(inners):
-            raise Failed(f'docker: invalid ranges specified for container and host Ports: "{inner}" and "{outer}"', 125)
+            raise Failed(
+                f'docker: invalid ranges specified for container and host Ports: "{inner}" and "{outer}"', 125
+            )
         for number, port in enumerate(inners):
             key = f"{port}/{protocol or 'tcp'}"
             bind = {"HostIp": address, "HostPort": str(outers[number]) if outers else ""}
@@ -218,7 +389,12 @@ def _port_words(ports: str) -> list[str]:
 def _range(text: str, whole: str) -> list[int]:
     first, _, last = text.partition("-")
     if not first.isdigit() or (last and not last.isdigit()) or not 0 < int(first) < 65536:
-        raise Failed(f'docker: invalid containerPort: {text}' if ":" not in whole else f"docker: invalid hostPort: {text}", 125)
+        raise Failed(
+            f"docker: invalid containerPort: {text}"
+            if ":" not in whole
+            else f"docker: invalid hostPort: {text}",
+            125,
+        )
     return list(range(int(first), int(last or first) + 1))
 
 
@@ -231,10 +407,14 @@ def _mounts(call: Call, engine: DockerEngine, container: State, given: Options) 
         source = fields.get("source", fields.get("src", ""))
         target = fields.get("target", fields.get("dst", fields.get("destination", "")))
         if fields.get("type") == "bind" and not call.place.disk.exists(source):
-            raise DaemonError(f"invalid mount config for type \"bind\": bind source path does not exist: {source}", 125)
+            raise DaemonError(
+                f'invalid mount config for type "bind": bind source path does not exist: {source}', 125
+            )
         asked.append((source, target, "ro" if "readonly" in fields or "ro" in fields else ""))
     taken = {target.rstrip("/") for _, target, _ in asked}
-    asked += [("", path, "") for path in container["Config"]["Volumes"] or () if path.rstrip("/") not in taken]
+    asked += [
+        ("", path, "") for path in container["Config"]["Volumes"] or () if path.rstrip("/") not in taken
+    ]
     for source, target, mode in asked:
         container["Mounts"].append(_mount(call, engine, source, target, mode))
 
@@ -249,15 +429,34 @@ def _bind_words(text: str) -> tuple[str, str, str]:
 def _mount(call: Call, engine: DockerEngine, source: str, target: str, mode: str) -> State:
     writable = "ro" not in mode.split(",")
     if not target.startswith("/"):
-        raise DaemonError(f"invalid volume specification: '{source}:{target}': invalid mount config for type \"volume\": invalid mount path: '{target}' mount path must be absolute", 125)
+        raise DaemonError(
+            f"invalid volume specification: '{source}:{target}': invalid mount config for type \"volume\": invalid mount path: '{target}' mount path must be absolute",
+            125,
+        )
     target = target.rstrip("/") or "/"
     if source.startswith(("/", ".", "~")):
         path = call.path(source)
         if not call.place.disk.exists(path):
             call.place.disk.mkdir(path, 0o755)
-        return {"Type": "bind", "Source": path, "Destination": target, "Mode": mode, "RW": writable, "Propagation": "rprivate"}
+        return {
+            "Type": "bind",
+            "Source": path,
+            "Destination": target,
+            "Mode": mode,
+            "RW": writable,
+            "Propagation": "rprivate",
+        }
     volume = engine.add_volume(source or secrets.token_hex(32), anonymous=not source)
-    return {"Type": "volume", "Name": volume["Name"], "Source": volume["Mountpoint"], "Destination": target, "Driver": "local", "Mode": mode or "z", "RW": writable, "Propagation": ""}
+    return {
+        "Type": "volume",
+        "Name": volume["Name"],
+        "Source": volume["Mountpoint"],
+        "Destination": target,
+        "Driver": "local",
+        "Mode": mode or "z",
+        "RW": writable,
+        "Propagation": "",
+    }
 
 
 def _networks(engine: DockerEngine, container: State, given: Options) -> None:
@@ -272,9 +471,14 @@ def _networks(engine: DockerEngine, container: State, given: Options) -> None:
 
 
 async def _create(call: Call, engine: DockerEngine, args: list[str], verb: str) -> tuple[State, Options]:
-    given = options(args, values=_RUN_VALUES, switches=_RUN_SWITCHES, same=_RUN_SAME, stop=True, unknown=_unknown(verb))
+    given = options(
+        args, values=_RUN_VALUES, switches=_RUN_SWITCHES, same=_RUN_SAME, stop=True, unknown=_unknown(verb)
+    )
     if not given.rest:
-        raise Failed(f"docker: 'docker {verb}' requires at least 1 argument\n\nUsage:  docker {verb} [OPTIONS] IMAGE [COMMAND] [ARG...]\n\nSee 'docker {verb} --help' for more information", 125)
+        raise Failed(
+            f"docker: 'docker {verb}' requires at least 1 argument\n\nUsage:  docker {verb} [OPTIONS] IMAGE [COMMAND] [ARG...]\n\nSee 'docker {verb} --help' for more information",
+            125,
+        )
     reference, command = given.rest[0], given.rest[1:]
     image = engine.image(reference) if given.last("--pull") != "always" else None
     if image is None:
@@ -287,7 +491,9 @@ async def _create(call: Call, engine: DockerEngine, args: list[str], verb: str) 
         container = _container(call, engine, given, image, reference, command)
         engine.add(container)
     except DaemonError as error:
-        raise Failed(f"docker: {error.message}\n\nRun 'docker {verb} --help' for more information", 125) from error
+        raise Failed(
+            f"docker: {error.message}\n\nRun 'docker {verb} --help' for more information", 125
+        ) from error
     return container, given
 
 
@@ -296,12 +502,19 @@ def _full(reference: str) -> str:
     return f"{repository}@{tag}" if tag.startswith("sha256:") else f"{repository}:{tag}"
 
 
-def _pull(call: Call, engine: DockerEngine, reference: str, *, to_err: bool = False, status: int = 1) -> State:
+def _pull(
+    call: Call, engine: DockerEngine, reference: str, *, to_err: bool = False, status: int = 1
+) -> State:
     repository, tag = split(reference)
     try:
         image, new = engine.pull(reference)
     except DaemonError as error:
-        raise Failed(f"docker: {error.message}\n\nRun 'docker run --help' for more information" if to_err else error.message, status) from error
+        raise Failed(
+            f"docker: {error.message}\n\nRun 'docker run --help' for more information"
+            if to_err
+            else error.message,
+            status,
+        ) from error
     name = short(repository)
     full = name if "/" in name else f"library/{name}"
     lines = [f"{tag}: Pulling from {full}"]
@@ -329,7 +542,10 @@ async def _run(call: Call, engine: DockerEngine, args: list[str]) -> int:
     try:
         result = await engine.start(container, stdin, wait=not detached)
     except DaemonError as error:
-        return call.complain(f"docker: {error.message}\n\nRun 'docker run --help' for more information", 127 if error.status == 127 else 125)
+        return call.complain(
+            f"docker: {error.message}\n\nRun 'docker run --help' for more information",
+            127 if error.status == 127 else 125,
+        )
     if detached:
         call.say(container["Id"])
         return 0
@@ -348,7 +564,9 @@ async def _create_only(call: Call, engine: DockerEngine, args: list[str]) -> int
     return 0
 
 
-async def _each(call: Call, engine: DockerEngine, names: Sequence[str], act: Callable[[State], Awaitable[None]]) -> int:
+async def _each(
+    call: Call, engine: DockerEngine, names: Sequence[str], act: Callable[[State], Awaitable[None]]
+) -> int:
     status = 0
     for name in names:
         try:
@@ -389,7 +607,9 @@ async def _kill(call: Call, engine: DockerEngine, args: list[str]) -> int:
 
     async def act(container: State) -> None:
         if not container["State"]["Running"]:
-            raise DaemonError(f"cannot kill container: {given.rest[0]}: container {container['Id']} is not running")
+            raise DaemonError(
+                f"cannot kill container: {given.rest[0]}: container {container['Id']} is not running"
+            )
         engine.stop(container, 137)
 
     return await _each(call, engine, given.rest, act)
@@ -422,7 +642,7 @@ async def _rm(call: Call, engine: DockerEngine, args: list[str]) -> int:
 
 
 async def _wait(call: Call, engine: DockerEngine, args: list[str]) -> int:
-    for name in args:
+    for name in options(args).rest:
         container = engine.container(name)
         while container["State"]["Running"] and container["Id"] in engine.containers:
             await asyncio.sleep(0.05)
@@ -443,7 +663,11 @@ async def _rename(call: Call, engine: DockerEngine, args: list[str]) -> int:
 
 
 async def _update(call: Call, engine: DockerEngine, args: list[str]) -> int:
-    given = options(args, values={"--restart", "--memory", "--memory-swap", "--cpus", "--cpu-shares"}, same={"-m": "--memory", "-c": "--cpu-shares"})
+    given = options(
+        args,
+        values={"--restart", "--memory", "--memory-swap", "--cpus", "--cpu-shares"},
+        same={"-m": "--memory", "-c": "--cpu-shares"},
+    )
     for name in given.rest:
         host = engine.container(name)["HostConfig"]
         if "--restart" in given:
@@ -451,7 +675,9 @@ async def _update(call: Call, engine: DockerEngine, args: list[str]) -> int:
         if "--memory" in given:
             host["Memory"] = _size(given.last("--memory"))
         if "--memory-swap" in given:
-            host["MemorySwap"] = -1 if given.last("--memory-swap") == "-1" else _size(given.last("--memory-swap"))
+            host["MemorySwap"] = (
+                -1 if given.last("--memory-swap") == "-1" else _size(given.last("--memory-swap"))
+            )
         if "--cpus" in given:
             host["NanoCpus"] = int(float(given.last("--cpus")) * 1_000_000_000)
         if "--cpu-shares" in given:
@@ -468,17 +694,30 @@ def _logs_of(call: Call, container: State, tail: int | None = None) -> None:
 
 
 async def _logs(call: Call, engine: DockerEngine, args: list[str]) -> int:
-    given = options(args, values={"-n", "--since", "--until"}, same={"--tail": "-n", "--follow": "-f", "--timestamps": "-t"})
+    given = options(
+        args,
+        values={"-n", "--since", "--until"},
+        same={"--tail": "-n", "--follow": "-f", "--timestamps": "-t"},
+    )
     tail = given.last("-n", "all")
     _logs_of(call, engine.container(given.rest[0]), None if tail == "all" else int(tail))
     return 0
 
 
 async def _exec(call: Call, engine: DockerEngine, args: list[str]) -> int:
-    same = {"--interactive": "-i", "--tty": "-t", "--detach": "-d", "--user": "-u", "--workdir": "-w", "--env": "-e"}
+    same = {
+        "--interactive": "-i",
+        "--tty": "-t",
+        "--detach": "-d",
+        "--user": "-u",
+        "--workdir": "-w",
+        "--env": "-e",
+    }
     given = options(args, values={"-u", "-w", "-e", "--env-file"}, same=same, stop=True)
     if len(given.rest) < 2:
-        return call.complain("docker: 'docker exec' requires at least 2 arguments\n\nUsage:  docker exec [OPTIONS] CONTAINER COMMAND [ARG...]")
+        return call.complain(
+            "docker: 'docker exec' requires at least 2 arguments\n\nUsage:  docker exec [OPTIONS] CONTAINER COMMAND [ARG...]"
+        )
     container, words = engine.container(given.rest[0]), given.rest[1:]
     if not container["State"]["Running"]:
         raise DaemonError(f"container {container['Id']} is not running")
@@ -487,11 +726,18 @@ async def _exec(call: Call, engine: DockerEngine, args: list[str]) -> int:
     place = engine.inside(container)
     if not place.has(words[0]):
         return call.complain(
-            f'OCI runtime exec failed: exec failed: unable to start container process: exec: "{words[0]}": executable file not found in $PATH', 127
+            f'OCI runtime exec failed: exec failed: unable to start container process: exec: "{words[0]}": executable file not found in $PATH',
+            127,
         )
     stdin = await call.read() if "-i" in given else b""
     env = dict(item.partition("=")[::2] for item in given.every("-e"))
-    result = await place.run(" ".join(quote(word) for word in words), stdin=stdin, user=given.last("-u"), env=env, cwd=given.last("-w"))
+    result = await place.run(
+        " ".join(quote(word) for word in words),
+        stdin=stdin,
+        user=given.last("-u"),
+        env=env,
+        cwd=given.last("-w"),
+    )
     if "-d" not in given:
         call.out.extend(result.stdout)
         call.err.extend(result.stderr)
@@ -502,7 +748,9 @@ async def _attach(call: Call, engine: DockerEngine, args: list[str]) -> int:
     container = engine.container((options(args).rest or [""])[0])
     if not container["State"]["Running"]:
         return call.complain("You cannot attach to a stopped container, start it first")
-    return call.complain(f"docker: attaching needs a terminal on both sides, which a simulated machine has not; use: docker exec -i {container['Name'][1:]} bash")
+    return call.complain(
+        f"docker: attaching needs a terminal on both sides, which a simulated machine has not; use: docker exec -i {container['Name'][1:]} bash"
+    )
 
 
 # -- seeing ------------------------------------------------------------------------------------------------
@@ -512,7 +760,14 @@ def _ago(stamp: str) -> str:
     if stamp.startswith("0001"):
         return "ages"
     seconds = int(time.time() - timegm(time.strptime(stamp.split(".")[0].rstrip("Z"), "%Y-%m-%dT%H:%M:%S")))
-    for size, name in ((31_536_000, "year"), (2_592_000, "month"), (604_800, "week"), (86_400, "day"), (3600, "hour"), (60, "minute")):
+    for size, name in (
+        (31_536_000, "year"),
+        (2_592_000, "month"),
+        (604_800, "week"),
+        (86_400, "day"),
+        (3600, "hour"),
+        (60, "minute"),
+    ):
         if seconds >= 2 * size:
             return f"{seconds // size} {name}s"
     if seconds >= 3600:
@@ -555,13 +810,21 @@ def _ps_row(container: State, whole: bool) -> dict[str, str]:
         command = command[:19] + "…"
     labels = container["Config"]["Labels"]
     return {
-        "ID": container["Id"] if whole else container["Id"][:12], "Image": container["Config"]["Image"], "Command": f'"{command}"',
-        "CreatedAt": container["Created"].replace("T", " ").split(".")[0] + " +0000 UTC", "RunningFor": f"{_ago(container['Created'])} ago",
-        "Ports": _ports_text(container), "State": container["State"]["Status"], "Status": _status_text(container), "Names": container["Name"][1:],
-        "Labels": ",".join(f"{key}={value}" for key, value in labels.items()), "LocalVolumes": "0", "Size": "0B",
+        "ID": container["Id"] if whole else container["Id"][:12],
+        "Image": container["Config"]["Image"],
+        "Command": f'"{command}"',
+        "CreatedAt": container["Created"].replace("T", " ").split(".")[0] + " +0000 UTC",
+        "RunningFor": f"{_ago(container['Created'])} ago",
+        "Ports": _ports_text(container),
+        "State": container["State"]["Status"],
+        "Status": _status_text(container),
+        "Names": container["Name"][1:],
+        "Labels": ",".join(f"{key}={value}" for key, value in labels.items()),
+        "LocalVolumes": "0",
+        "Size": "0B",
         "Mounts": ",".join(mount.get("Name") or mount["Source"] for mount in container["Mounts"]),
         "Networks": ",".join(container["NetworkSettings"]["Networks"]),
-    }  # fmt: skip
+    }
 
 
 def _matches(container: State, filters: Sequence[str]) -> bool:
@@ -578,15 +841,26 @@ def _matches_one(container: State, key: str, values: Sequence[str]) -> bool:
     if key == "label":
         return all(_has_label(container["Config"]["Labels"], value) for value in values)
     tests: dict[str, Callable[[str], bool]] = {
-        "name": lambda value: re.search(value, container["Name"]) is not None or re.search(value, container["Name"][1:]) is not None,
+        "name": lambda value: (
+            re.search(value, container["Name"]) is not None
+            or re.search(value, container["Name"][1:]) is not None
+        ),
         "id": lambda value: container["Id"].startswith(value),
         "status": lambda value: container["State"]["Status"] == value,
-        "ancestor": lambda value: value in (container["Config"]["Image"], split(container["Config"]["Image"])[0], container["Image"]),
-        "exited": lambda value: container["State"]["Status"] == "exited" and str(container["State"]["ExitCode"]) == value,
+        "ancestor": lambda value: (
+            value
+            in (container["Config"]["Image"], split(container["Config"]["Image"])[0], container["Image"])
+        ),
+        "exited": lambda value: (
+            container["State"]["Status"] == "exited" and str(container["State"]["ExitCode"]) == value
+        ),
         "network": lambda value: value in container["NetworkSettings"]["Networks"],
-        "volume": lambda value: any(value in (mount.get("Name"), mount["Source"], mount["Destination"]) for mount in container["Mounts"]),
+        "volume": lambda value: any(
+            value in (mount.get("Name"), mount["Source"], mount["Destination"])
+            for mount in container["Mounts"]
+        ),
         "health": lambda value: container["State"].get("Health", {}).get("Status", "none") == value,
-    }  # fmt: skip
+    }
     if key not in tests:
         raise DaemonError(f"invalid filter '{key}'")
     return any(tests[key](value) for value in values)
@@ -601,7 +875,11 @@ def _table(call: Call, given: Options, rows: list[dict[str, Any]], columns: Sequ
     form = given.last("--format")
     if form and form not in ("table",) and not form.startswith("table "):
         for row in rows:
-            call.say(json.dumps(row, separators=(",", ":"), ensure_ascii=False) if form == "json" else _render(form, row))
+            call.say(
+                json.dumps(row, separators=(",", ":"), ensure_ascii=False)
+                if form == "json"
+                else _render(form, row)
+            )
         return 0
     if form.startswith("table "):
         import re
@@ -623,26 +901,56 @@ def _render(form: str, data: Any) -> str:
 
 
 async def _ps(call: Call, engine: DockerEngine, args: list[str]) -> int:
-    same = {"--all": "-a", "--quiet": "-q", "-f": "--filter", "--last": "-n", "--latest": "-l", "--size": "-s"}
+    same = {
+        "--all": "-a",
+        "--quiet": "-q",
+        "-f": "--filter",
+        "--last": "-n",
+        "--latest": "-l",
+        "--size": "-s",
+    }
     given = options(args, values={"--filter", "--format", "-n"}, same=same)
     filters = given.every("--filter")
-    every = "-a" in given or any(word.startswith(("status=", "exited=")) for word in filters) or "-l" in given or "-n" in given
+    every = (
+        "-a" in given
+        or any(word.startswith(("status=", "exited=")) for word in filters)
+        or "-l" in given
+        or "-n" in given
+    )
     for container in engine.containers.values():
         await engine.check_health(container)
-    found = [container for container in reversed(engine.containers.values()) if (every or container["State"]["Running"]) and _matches(container, filters)]
+    found = [
+        container
+        for container in reversed(engine.containers.values())
+        if (every or container["State"]["Running"]) and _matches(container, filters)
+    ]
     if "-l" in given or "-n" in given:
         found = found[: int(given.last("-n", "1"))]
     whole = "--no-trunc" in given
     if "-q" in given:
-        call.out.extend("".join(f"{container['Id'] if whole else container['Id'][:12]}\n" for container in found).encode())
+        call.out.extend(
+            "".join(f"{container['Id'] if whole else container['Id'][:12]}\n" for container in found).encode()
+        )
         return 0
-    columns = (("CONTAINER ID", "ID"), ("IMAGE", "Image"), ("COMMAND", "Command"), ("CREATED", "RunningFor"), ("STATUS", "Status"), ("PORTS", "Ports"), ("NAMES", "Names"))
+    columns = (
+        ("CONTAINER ID", "ID"),
+        ("IMAGE", "Image"),
+        ("COMMAND", "Command"),
+        ("CREATED", "RunningFor"),
+        ("STATUS", "Status"),
+        ("PORTS", "Ports"),
+        ("NAMES", "Names"),
+    )
     return _table(call, given, [_ps_row(container, whole) for container in found], columns)
 
 
 def _public(record: State) -> State:
     hidden = {"Sandbox", "System", "Base", "Files", "Needs", "Prints", "Layers", "Digest", "Latin"}
-    shown = {key: value for key, value in record.items() if key not in hidden and not (key == "State" and "Status" not in value)}
+    shown = {
+        key: value
+        for key, value in record.items()
+        if key not in hidden and not (key == "State" and "Status" not in value)
+    }
     if "Layers" in record:
         shown["RootFS"] = {"Type": "layers", "Layers": record["Layers"]}
     return shown
@@ -658,7 +966,11 @@ def _inspected(call: Call, given: Options, found: list[State], missing: list[str
     else:
         call.say(json.dumps(found, indent=4))
     for name in missing:
-        call.complain(f"Error response from daemon: No such {word}: {name}" if word != "object" else f"Error: No such object: {name}")
+        call.complain(
+            f"Error response from daemon: No such {word}: {name}"
+            if word != "object"
+            else f"Error: No such object: {name}"
+        )
     return 1 if missing else 0
 
 
@@ -682,7 +994,10 @@ def _inspect_as(*sorts: str) -> Verb:
         found, missing = [], []
         for name in given.rest:
             wanted = [given.last("--type")] if "--type" in given else sorts
-            sort, record = next(((sort, record) for sort in wanted if (record := _one(engine, sort, name)) is not None), ("", None))
+            sort, record = next(
+                ((sort, record) for sort in wanted if (record := _one(engine, sort, name)) is not None),
+                ("", None),
+            )
             if record is None:
                 missing.append(name)
                 continue
@@ -709,7 +1024,9 @@ def _bytes(size: int) -> str:
 
 
 async def _images(call: Call, engine: DockerEngine, args: list[str]) -> int:
-    given = options(args, values={"--filter", "--format"}, same={"-f": "--filter", "--quiet": "-q", "--all": "-a"})
+    given = options(
+        args, values={"--filter", "--format"}, same={"-f": "--filter", "--quiet": "-q", "--all": "-a"}
+    )
     rows = []
     for image in reversed(engine.images.values()):
         labels = [word.partition("=")[2] for word in given.every("--filter") if word.startswith("label=")]
@@ -717,21 +1034,44 @@ async def _images(call: Call, engine: DockerEngine, args: list[str]) -> int:
             continue
         if "dangling=true" in given.every("--filter") and image["RepoTags"]:
             continue
-        references = [word.partition("=")[2] for word in given.every("--filter") if word.startswith("reference=")]
+        references = [
+            word.partition("=")[2] for word in given.every("--filter") if word.startswith("reference=")
+        ]
         for name in image["RepoTags"] or ["<none>:<none>"]:
             wanted = [*given.rest, *references]
             if wanted and not any(short(word) in (name, name.rpartition(":")[0]) for word in wanted):
                 continue
             id = image["Id"] if "--no-trunc" in given else image["Id"][7:19]
-            rows.append({
-                "Repository": name.rpartition(":")[0], "Tag": name.rpartition(":")[2], "ID": id, "Digest": image["Digest"] or "<none>",
-                "CreatedAt": image["Created"].replace("T", " ").split(".")[0] + " +0000 UTC", "CreatedSince": f"{_ago(image['Created'])} ago",
-                "Size": _bytes(image["Size"]), "Containers": "N/A", "SharedSize": "N/A", "UniqueSize": "N/A", "VirtualSize": _bytes(image["Size"]),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "Repository": name.rpartition(":")[0],
+                    "Tag": name.rpartition(":")[2],
+                    "ID": id,
+                    "Digest": image["Digest"] or "<none>",
+                    "CreatedAt": image["Created"].replace("T", " ").split(".")[0] + " +0000 UTC",
+                    "CreatedSince": f"{_ago(image['Created'])} ago",
+                    "Size": _bytes(image["Size"]),
+                    "Containers": "N/A",
+                    "SharedSize": "N/A",
+                    "UniqueSize": "N/A",
+                    "VirtualSize": _bytes(image["Size"]),
+                }
+            )
     if "-q" in given:
         call.out.extend("".join(f"{row['ID']}\n" for row in rows).encode())
         return 0
-    return _table(call, given, rows, (("REPOSITORY", "Repository"), ("TAG", "Tag"), ("IMAGE ID", "ID"), ("CREATED", "CreatedSince"), ("SIZE", "Size")))
+    return _table(
+        call,
+        given,
+        rows,
+        (
+            ("REPOSITORY", "Repository"),
+            ("TAG", "Tag"),
+            ("IMAGE ID", "ID"),
+            ("CREATED", "CreatedSince"),
+            ("SIZE", "Size"),
+        ),
+    )
 
 
 async def _pull_verb(call: Call, engine: DockerEngine, args: list[str]) -> int:
@@ -769,7 +1109,20 @@ async def _tag(call: Call, engine: DockerEngine, args: list[str]) -> int:
 
 
 async def _build(call: Call, engine: DockerEngine, args: list[str]) -> int:
-    values = {"--tag", "--file", "--build-arg", "--label", "--target", "--platform", "--progress", "--network", "--cache-from", "--output", "--secret", "--iidfile"}
+    values = {
+        "--tag",
+        "--file",
+        "--build-arg",
+        "--label",
+        "--target",
+        "--platform",
+        "--progress",
+        "--network",
+        "--cache-from",
+        "--output",
+        "--secret",
+        "--iidfile",
+    }
     same = {"-t": "--tag", "-f": "--file", "--quiet": "-q"}
     given = options(args, values=values, same=same)
     if len(given.rest) != 1:
@@ -780,9 +1133,16 @@ async def _build(call: Call, engine: DockerEngine, args: list[str]) -> int:
         raise Failed("ERROR: failed to solve: failed to read dockerfile: unexpected EOF") from error
     if text is None:
         file = given.last("--file", "Dockerfile")
-        return call.complain(f"ERROR: failed to solve: failed to read dockerfile: open {file}: no such file or directory")
-    build_args = {key: value if equals else call.env.get(key, "") for key, equals, value in (arg.partition("=") for arg in given.every("--build-arg"))}
-    build = Build(engine, context, build_args, dict(label.partition("=")[::2] for label in given.every("--label")))
+        return call.complain(
+            f"ERROR: failed to solve: failed to read dockerfile: open {file}: no such file or directory"
+        )
+    build_args = {
+        key: value if equals else call.env.get(key, "")
+        for key, equals, value in (arg.partition("=") for arg in given.every("--build-arg"))
+    }
+    build = Build(
+        engine, context, build_args, dict(label.partition("=")[::2] for label in given.every("--label"))
+    )
     names = given.every("--tag")
     try:
         image = await build.run(text, names[0] if names else "", given.last("--target"))
@@ -795,7 +1155,10 @@ async def _build(call: Call, engine: DockerEngine, args: list[str]) -> int:
     if "-q" in given:
         call.say(image["Id"])
     else:
-        call.complain(f"#{len(build.steps) + 1} exporting to image\nwriting image {image['Id']} done\n" + "\n".join(f"naming to docker.io/library/{name} done" for name in names))
+        call.complain(
+            f"#{len(build.steps) + 1} exporting to image\nwriting image {image['Id']} done\n"
+            + "\n".join(f"naming to docker.io/library/{name} done" for name in names)
+        )
     return 0
 
 
@@ -811,7 +1174,11 @@ async def _context(call: Call, given: Options) -> tuple[Context, str | None]:
         path = call.place.disk.real(call.path(where))
         if not call.place.disk.exists(path):
             raise Failed(f'ERROR: unable to prepare context: path "{where}" not found')
-        context = Context.from_tar(call.place.disk.read(path)) if call.place.disk.is_file(path) else Context(call.place.disk.copy_of(path))
+        context = (
+            Context.from_tar(call.place.disk.read(path))
+            if call.place.disk.is_file(path)
+            else Context(call.place.disk.copy_of(path))
+        )
     if file == "-":
         return context, (await call.read()).decode(errors="replace")
     if file and where != "-" and call.place.disk.is_file(call.path(file)):
@@ -825,11 +1192,29 @@ async def _context(call: Call, given: Options) -> tuple[Context, str | None]:
 
 
 async def _network_create(call: Call, engine: DockerEngine, args: list[str]) -> int:
-    given = options(args, values={"--driver", "--subnet", "--gateway", "--label", "--opt", "--ip-range", "--ipam-driver", "--scope"}, same={"-d": "--driver", "-o": "--opt"})
+    given = options(
+        args,
+        values={
+            "--driver",
+            "--subnet",
+            "--gateway",
+            "--label",
+            "--opt",
+            "--ip-range",
+            "--ipam-driver",
+            "--scope",
+        },
+        same={"-d": "--driver", "-o": "--opt"},
+    )
     network = engine.add_network(
-        given.rest[0], given.last("--driver", "bridge"), given.last("--subnet"), dict(label.partition("=")[::2] for label in given.every("--label")),
-        given.on("--internal"), dict(word.partition("=")[::2] for word in given.every("--opt")), given.last("--gateway"),
-    )  # fmt: skip
+        given.rest[0],
+        given.last("--driver", "bridge"),
+        given.last("--subnet"),
+        dict(label.partition("=")[::2] for label in given.every("--label")),
+        given.on("--internal"),
+        dict(word.partition("=")[::2] for word in given.every("--opt")),
+        given.last("--gateway"),
+    )
     if given.on("--attachable"):
         network["Attachable"] = True
     if given.on("--ipv6"):
@@ -850,10 +1235,12 @@ async def _network_rm(call: Call, engine: DockerEngine, args: list[str]) -> int:
         if network["Containers"]:
             id, end = next(iter(network["Containers"].items()))
             status = call.complain(
-                f"Error response from daemon: error while removing network: network {network['Name']} has active endpoints (name:\"{end['Name']}\" id:\"{id[:12]}\")"
+                f'Error response from daemon: error while removing network: network {network["Name"]} has active endpoints (name:"{end["Name"]}" id:"{id[:12]}")'
             )
         elif network["Name"] in ("bridge", "host", "none"):
-            status = call.complain(f"Error response from daemon: {network['Name']} is a pre-defined network and cannot be removed")
+            status = call.complain(
+                f"Error response from daemon: {network['Name']} is a pre-defined network and cannot be removed"
+            )
         else:
             del engine.networks[network["Name"]]
             call.say(name)
@@ -867,11 +1254,22 @@ async def _network_ls(call: Call, engine: DockerEngine, args: list[str]) -> int:
         call.out.extend("".join(f"{network['Id'][:12]}\n" for network in found).encode())
         return 0
     rows = [
-        {"ID": network["Id"][:12], "Name": network["Name"], "Driver": network["Driver"], "Scope": "local", "IPv6": "false", "IPv4": "true",
-         "Internal": str(network["Internal"]).lower(), "CreatedAt": network["Created"], "Labels": ",".join(f"{k}={v}" for k, v in (network["Labels"] or {}).items())}
+        {
+            "ID": network["Id"][:12],
+            "Name": network["Name"],
+            "Driver": network["Driver"],
+            "Scope": "local",
+            "IPv6": "false",
+            "IPv4": "true",
+            "Internal": str(network["Internal"]).lower(),
+            "CreatedAt": network["Created"],
+            "Labels": ",".join(f"{k}={v}" for k, v in (network["Labels"] or {}).items()),
+        }
         for network in found
-    ]  # fmt: skip
-    return _table(call, given, rows, (("NETWORK ID", "ID"), ("NAME", "Name"), ("DRIVER", "Driver"), ("SCOPE", "Scope")))
+    ]
+    return _table(
+        call, given, rows, (("NETWORK ID", "ID"), ("NAME", "Name"), ("DRIVER", "Driver"), ("SCOPE", "Scope"))
+    )
 
 
 def _listed(record: State, given: Options) -> bool:
@@ -890,7 +1288,9 @@ async def _network_connect(call: Call, engine: DockerEngine, args: list[str]) ->
     given = options(args, values={"--alias", "--ip"})
     network, container = engine.network(given.rest[0]), engine.container(given.rest[1])
     if network["Name"] in container["NetworkSettings"]["Networks"] and container["State"]["Running"]:
-        raise DaemonError(f"endpoint with name {container['Name'][1:]} already exists in network {network['Name']}")
+        raise DaemonError(
+            f"endpoint with name {container['Name'][1:]} already exists in network {network['Name']}"
+        )
     engine.attach(container, network, given.every("--alias"), given.last("--ip"))
     return 0
 
@@ -906,10 +1306,19 @@ async def _network_disconnect(call: Call, engine: DockerEngine, args: list[str])
 
 
 async def _volume_create(call: Call, engine: DockerEngine, args: list[str]) -> int:
-    given = options(args, values={"--driver", "--label", "--opt", "--name"}, same={"-d": "--driver", "-o": "--opt"})
+    given = options(
+        args, values={"--driver", "--label", "--opt", "--name"}, same={"-d": "--driver", "-o": "--opt"}
+    )
     name = (given.rest or [given.last("--name") or secrets.token_hex(32)])[0]
     labels = dict(label.partition("=")[::2] for label in given.every("--label"))
-    call.say(engine.add_volume(name, labels, given.last("--driver", "local"), dict(word.partition("=")[::2] for word in given.every("--opt")))["Name"])
+    call.say(
+        engine.add_volume(
+            name,
+            labels,
+            given.last("--driver", "local"),
+            dict(word.partition("=")[::2] for word in given.every("--opt")),
+        )["Name"]
+    )
     return 0
 
 
@@ -922,7 +1331,9 @@ async def _volume_rm(call: Call, engine: DockerEngine, args: list[str]) -> int:
             else:
                 call.say(name)
         elif engine.users_of(name):
-            status = call.complain(f"Error response from daemon: remove {name}: volume is in use - [{', '.join(engine.users_of(name))}]")
+            status = call.complain(
+                f"Error response from daemon: remove {name}: volume is in use - [{', '.join(engine.users_of(name))}]"
+            )
         else:
             call.place.disk.remove(f"/var/lib/docker/volumes/{name}")
             del engine.volumes[name]
@@ -936,18 +1347,36 @@ async def _volume_ls(call: Call, engine: DockerEngine, args: list[str]) -> int:
     if "-q" in given:
         call.out.extend("".join(f"{volume['Name']}\n" for volume in found).encode())
         return 0
-    rows = [{**volume, "Labels": ",".join(f"{k}={v}" for k, v in (volume["Labels"] or {}).items()), "Size": "N/A", "Links": "N/A"} for volume in found]
+    rows = [
+        {
+            **volume,
+            "Labels": ",".join(f"{k}={v}" for k, v in (volume["Labels"] or {}).items()),
+            "Size": "N/A",
+            "Links": "N/A",
+        }
+        for volume in found
+    ]
     return _table(call, given, rows, (("DRIVER", "Driver"), ("VOLUME NAME", "Name")))
 
 
 async def _cp(call: Call, engine: DockerEngine, args: list[str]) -> int:
     given = options(args, same={"--archive": "-a", "--quiet": "-q"})
     source, target = given.rest
-    ends = [(name.partition(":")[0], name.partition(":")[2]) if ":" in name else ("", name) for name in (source, target)]
+    ends = [
+        (name.partition(":")[0], name.partition(":")[2]) if ":" in name else ("", name)
+        for name in (source, target)
+    ]
     disks = [engine.inside(engine.container(name)).disk if name else call.place.disk for name, _ in ends]
-    start, stop = ends[0][1] if ends[0][0] else call.path(source), ends[1][1] if ends[1][0] else call.path(target)
+    start, stop = (
+        ends[0][1] if ends[0][0] else call.path(source),
+        ends[1][1] if ends[1][0] else call.path(target),
+    )
     if not disks[0].exists(start):
-        raise DaemonError(f"Could not find the file {start} in container {ends[0][0]}") if ends[0][0] else Failed(f"lstat {start}: no such file or directory")
+        raise (
+            DaemonError(f"Could not find the file {start} in container {ends[0][0]}")
+            if ends[0][0]
+            else Failed(f"lstat {start}: no such file or directory")
+        )
     if disks[1].is_dir(stop):
         stop = posixpath.join(stop, posixpath.basename(start.rstrip("/")))
     for name, content in disks[0].copy_of(start).items():
@@ -957,13 +1386,30 @@ async def _cp(call: Call, engine: DockerEngine, args: list[str]) -> int:
 
 async def _version(call: Call, engine: DockerEngine, args: list[str]) -> int:
     given, version = options(args, values={"--format"}, same={"-f": "--format"}), _number(call)
-    data = {"Client": {"Version": version, "ApiVersion": "1.51", "Os": "linux", "Arch": "amd64", "Context": "default"},
-            "Server": {"Version": version, "ApiVersion": "1.51", "MinAPIVersion": "1.24", "Os": "linux", "Arch": "amd64", "KernelVersion": call.place.system.kernel}}  # fmt: skip
+    data = {
+        "Client": {
+            "Version": version,
+            "ApiVersion": "1.51",
+            "Os": "linux",
+            "Arch": "amd64",
+            "Context": "default",
+        },
+        "Server": {
+            "Version": version,
+            "ApiVersion": "1.51",
+            "MinAPIVersion": "1.24",
+            "Os": "linux",
+            "Arch": "amd64",
+            "KernelVersion": call.place.system.kernel,
+        },
+    }
     if "--format" in given:
         form = given.last("--format")
         call.say(json.dumps(data, separators=(",", ":")) if form == "json" else _render(form, data))
         return 0
-    call.say(f"Client: Docker Engine - Community\n Version:           {version}\n API version:       1.51\n\nServer: Docker Engine - Community\n Engine:\n  Version:          {version}\n  API version:      1.51 (minimum version 1.24)")
+    call.say(
+        f"Client: Docker Engine - Community\n Version:           {version}\n API version:       1.51\n\nServer: Docker Engine - Community\n Engine:\n  Version:          {version}\n  API version:      1.51 (minimum version 1.24)"
+    )
     return 0
 
 
@@ -971,20 +1417,46 @@ def _number(call: Call) -> str:
     from engine.sandbox.machines.packages import installed
 
     packages = installed(call.place)
-    text = packages.get("docker-ce") or packages.get("docker.io") or packages.get("docker") or packages.get("docker-ce-cli", "28.5.1")
+    text = (
+        packages.get("docker-ce")
+        or packages.get("docker.io")
+        or packages.get("docker")
+        or packages.get("docker-ce-cli", "28.5.1")
+    )
     return text.partition(":")[2].partition("-")[0] if ":" in text else text.partition("-")[0]
 
 
 async def _info(call: Call, engine: DockerEngine, args: list[str]) -> int:
     given = options(args, values={"--format"}, same={"-f": "--format"})
     running = sum(container["State"]["Running"] for container in engine.containers.values())
-    data = {"ID": "sandbox", "Containers": len(engine.containers), "ContainersRunning": running, "ContainersPaused": 0, "ContainersStopped": len(engine.containers) - running,
-            "Images": len(engine.images), "Driver": "overlay2", "ServerVersion": _number(call), "OperatingSystem": call.place.system.pretty, "Name": call.place.hostname,
-            "NCPU": 2, "MemTotal": 8231325696, "KernelVersion": call.place.system.kernel, "OSType": "linux", "Architecture": "x86_64", "DockerRootDir": "/var/lib/docker"}  # fmt: skip
+    data = {
+        "ID": "sandbox",
+        "Containers": len(engine.containers),
+        "ContainersRunning": running,
+        "ContainersPaused": 0,
+        "ContainersStopped": len(engine.containers) - running,
+        "Images": len(engine.images),
+        "Driver": "overlay2",
+        "ServerVersion": _number(call),
+        "OperatingSystem": call.place.system.pretty,
+        "Name": call.place.hostname,
+        "NCPU": 2,
+        "MemTotal": 8231325696,
+        "KernelVersion": call.place.system.kernel,
+        "OSType": "linux",
+        "Architecture": "x86_64",
+        "DockerRootDir": "/var/lib/docker",
+    }
     if "--format" in given:
-        call.say(json.dumps(data, separators=(",", ":")) if given.last("--format") == "json" else _render(given.last("--format"), data))
+        call.say(
+            json.dumps(data, separators=(",", ":"))
+            if given.last("--format") == "json"
+            else _render(given.last("--format"), data)
+        )
         return 0
-    call.say(f"Server:\n Containers: {data['Containers']}\n  Running: {running}\n Images: {data['Images']}\n Server Version: {data['ServerVersion']}\n Storage Driver: overlay2")
+    call.say(
+        f"Server:\n Containers: {data['Containers']}\n  Running: {running}\n Images: {data['Images']}\n Server Version: {data['ServerVersion']}\n Storage Driver: overlay2"
+    )
     return 0
 
 
@@ -993,7 +1465,9 @@ async def _df(call: Call, engine: DockerEngine, args: list[str]) -> int:
     running = sum(container["State"]["Running"] for container in engine.containers.values())
     call.say("TYPE            TOTAL     ACTIVE    SIZE      RECLAIMABLE")
     used = len({container["Image"] for container in engine.containers.values()})
-    call.say(f"Images          {len(engine.images):<9} {used:<9} {size:<9} 0B (0%)\nContainers      {len(engine.containers):<9} {running:<9} 0B        0B\nLocal Volumes   {len(engine.volumes):<9} 0         0B        0B\nBuild Cache     0         0         0B        0B")
+    call.say(
+        f"Images          {len(engine.images):<9} {used:<9} {size:<9} 0B (0%)\nContainers      {len(engine.containers):<9} {running:<9} 0B        0B\nLocal Volumes   {len(engine.volumes):<9} 0         0B        0B\nBuild Cache     0         0         0B        0B"
+    )
     return 0
 
 
@@ -1024,31 +1498,109 @@ async def _port(call: Call, engine: DockerEngine, args: list[str]) -> int:
 
 async def _top(call: Call, engine: DockerEngine, args: list[str]) -> int:
     container = engine.container(args[0])
-    call.say(f"UID    PID    PPID   C   STIME   TTY   TIME       CMD\nroot   {container['State']['Pid']}   1      0   00:00   ?     00:00:00   {' '.join(words_of(container))}")
+    call.say(
+        f"UID    PID    PPID   C   STIME   TTY   TIME       CMD\nroot   {container['State']['Pid']}   1      0   00:00   ?     00:00:00   {' '.join(words_of(container))}"
+    )
     return 0
 
 
 async def _search(call: Call, engine: DockerEngine, args: list[str]) -> int:
-    rows = [{"Name": name, "Description": name, "StarCount": "1000", "IsOfficial": "[OK]" if "/" not in name else ""} for name in sorted(engine.registry.catalogue) if (options(args).rest or [""])[0] in name]
-    return _table(call, Options({}, []), rows, (("NAME", "Name"), ("DESCRIPTION", "Description"), ("STARS", "StarCount"), ("OFFICIAL", "IsOfficial")))
+    rows = [
+        {
+            "Name": name,
+            "Description": name,
+            "StarCount": "1000",
+            "IsOfficial": "[OK]" if "/" not in name else "",
+        }
+        for name in sorted(engine.registry.catalogue)
+        if (options(args).rest or [""])[0] in name
+    ]
+    return _table(
+        call,
+        Options({}, []),
+        rows,
+        (
+            ("NAME", "Name"),
+            ("DESCRIPTION", "Description"),
+            ("STARS", "StarCount"),
+            ("OFFICIAL", "IsOfficial"),
+        ),
+    )
 
 
 _VERBS: Mapping[str, Verb] = {
-    "run": _run, "create": _create_only, "start": _start, "stop": _stop, "restart": _restart_verb, "kill": _kill, "rm": _rm, "ps": _ps,
-    "wait": _wait, "rename": _rename, "update": _update, "logs": _logs, "exec": _exec, "attach": _attach, "inspect": _inspect_as(*_LOOKS),
-    "images": _images, "pull": _pull_verb, "rmi": _rmi, "tag": _tag, "build": _build, "cp": _cp, "version": _version, "info": _info,
-    "port": _port, "top": _top, "search": _search,
-    "container run": _run, "container create": _create_only, "container start": _start, "container stop": _stop, "container kill": _kill,
-    "container restart": _restart_verb, "container rm": _rm, "container ls": _ps, "container ps": _ps, "container list": _ps, "container logs": _logs,
-    "container exec": _exec, "container inspect": _inspect_as("container"), "container rename": _rename, "container update": _update,
-    "container wait": _wait, "container prune": _prune, "container cp": _cp, "container port": _port, "container attach": _attach,
-    "image ls": _images, "image list": _images, "image pull": _pull_verb, "image rm": _rmi, "image inspect": _inspect_as("image"), "image tag": _tag,
-    "image build": _build, "image prune": _image_prune, "buildx build": _build, "builder build": _build,
-    "network create": _network_create, "network rm": _network_rm, "network ls": _network_ls, "network list": _network_ls, "network inspect": _inspect_as("network"),
-    "network connect": _network_connect, "network disconnect": _network_disconnect,
-    "volume create": _volume_create, "volume rm": _volume_rm, "volume ls": _volume_ls, "volume list": _volume_ls, "volume inspect": _inspect_as("volume"),
-    "system df": _df, "system info": _info, "system prune": _prune,
-}  # fmt: skip
+    "run": _run,
+    "create": _create_only,
+    "start": _start,
+    "stop": _stop,
+    "restart": _restart_verb,
+    "kill": _kill,
+    "rm": _rm,
+    "ps": _ps,
+    "wait": _wait,
+    "rename": _rename,
+    "update": _update,
+    "logs": _logs,
+    "exec": _exec,
+    "attach": _attach,
+    "inspect": _inspect_as(*_LOOKS),
+    "images": _images,
+    "pull": _pull_verb,
+    "rmi": _rmi,
+    "tag": _tag,
+    "build": _build,
+    "cp": _cp,
+    "version": _version,
+    "info": _info,
+    "port": _port,
+    "top": _top,
+    "search": _search,
+    "container run": _run,
+    "container create": _create_only,
+    "container start": _start,
+    "container stop": _stop,
+    "container kill": _kill,
+    "container restart": _restart_verb,
+    "container rm": _rm,
+    "container ls": _ps,
+    "container ps": _ps,
+    "container list": _ps,
+    "container logs": _logs,
+    "container exec": _exec,
+    "container inspect": _inspect_as("container"),
+    "container rename": _rename,
+    "container update": _update,
+    "container wait": _wait,
+    "container prune": _prune,
+    "container cp": _cp,
+    "container port": _port,
+    "container attach": _attach,
+    "image ls": _images,
+    "image list": _images,
+    "image pull": _pull_verb,
+    "image rm": _rmi,
+    "image inspect": _inspect_as("image"),
+    "image tag": _tag,
+    "image build": _build,
+    "image prune": _image_prune,
+    "buildx build": _build,
+    "builder build": _build,
+    "network create": _network_create,
+    "network rm": _network_rm,
+    "network ls": _network_ls,
+    "network list": _network_ls,
+    "network inspect": _inspect_as("network"),
+    "network connect": _network_connect,
+    "network disconnect": _network_disconnect,
+    "volume create": _volume_create,
+    "volume rm": _volume_rm,
+    "volume ls": _volume_ls,
+    "volume list": _volume_ls,
+    "volume inspect": _inspect_as("volume"),
+    "system df": _df,
+    "system info": _info,
+    "system prune": _prune,
+}
 
 _GROUPS = frozenset({"container", "image", "network", "volume", "system", "buildx", "builder"})
 
@@ -1070,16 +1622,25 @@ async def docker(call: Call) -> int:
     if word in _GROUPS and rest:
         word, rest = f"{word} {rest[0]}", rest[1:]
     if args == ["buildx", "version"] or args[:2] == ["compose", "version"]:
-        call.say("Docker Compose version v2.40.0" if args[0] == "compose" else "github.com/docker/buildx v0.29.1")
+        call.say(
+            "Docker Compose version v2.40.0" if args[0] == "compose" else "github.com/docker/buildx v0.29.1"
+        )
         return 0
     verb = _VERBS.get(word)
     if verb is None:
-        return call.complain(f"docker: unknown command: docker {word}\n\nRun 'docker --help' for more information")
+        return call.complain(
+            f"docker: unknown command: docker {word}\n\nRun 'docker --help' for more information"
+        )
     refused = _refused(call, engine)
     if refused:
         if word == "version":
             call.say(f"Client: Docker Engine - Community\n Version:           {_number(call)}")
-        return call.complain(f"docker: {refused}\n\nRun 'docker {word} --help' for more information" if word in ("run", "create") else refused, 125 if word in ("run", "create") else 1)
+        return call.complain(
+            f"docker: {refused}\n\nRun 'docker {word} --help' for more information"
+            if word in ("run", "create")
+            else refused,
+            125 if word in ("run", "create") else 1,
+        )
     return await verb(call, engine, rest)
 
 

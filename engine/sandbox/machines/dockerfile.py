@@ -12,10 +12,28 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_KNOWN = frozenset({
-    "FROM", "ARG", "ENV", "RUN", "COPY", "ADD", "WORKDIR", "EXPOSE", "VOLUME", "CMD", "ENTRYPOINT", "LABEL", "USER",
-    "HEALTHCHECK", "SHELL", "STOPSIGNAL", "ONBUILD", "MAINTAINER",
-})  # fmt: skip
+_KNOWN = frozenset(
+    {
+        "FROM",
+        "ARG",
+        "ENV",
+        "RUN",
+        "COPY",
+        "ADD",
+        "WORKDIR",
+        "EXPOSE",
+        "VOLUME",
+        "CMD",
+        "ENTRYPOINT",
+        "LABEL",
+        "USER",
+        "HEALTHCHECK",
+        "SHELL",
+        "STOPSIGNAL",
+        "ONBUILD",
+        "MAINTAINER",
+    }
+)
 
 
 class DockerfileError(ValueError):
@@ -55,7 +73,9 @@ def parse(text: str) -> list[Instruction]:
         parts = []
         while line.endswith("\\"):
             parts.append(line[:-1].rstrip())
-            while number < len(lines) and (not lines[number].strip() or lines[number].strip().startswith("#")):
+            while number < len(lines) and (
+                not lines[number].strip() or lines[number].strip().startswith("#")
+            ):
                 number += 1
             line = lines[number].strip() if number < len(lines) else ""
             number += 1
@@ -90,7 +110,9 @@ def _check(found: list[Instruction]) -> None:
                 f"dockerfile parse error on line {instruction.line}: {instruction.word} requires at least one argument"
             )
     if next((each.word for each in found if each.word != "ARG"), "") != "FROM":
-        raise DockerfileError(f"dockerfile parse error on line {found[0].line}: no build stage in current context")
+        raise DockerfileError(
+            f"dockerfile parse error on line {found[0].line}: no build stage in current context"
+        )
 
 
 def expand(text: str, names: Mapping[str, str]) -> str:
@@ -143,7 +165,9 @@ class Context:
             return {"": self.files[name]}
         if name in (".", ""):
             return dict(self.files)
-        below = {path[len(name) + 1 :]: data for path, data in self.files.items() if path.startswith(f"{name}/")}
+        below = {
+            path[len(name) + 1 :]: data for path, data in self.files.items() if path.startswith(f"{name}/")
+        }
         if below:
             return below
         return {

@@ -88,7 +88,11 @@ class DockerEngine:
         """The daemon comes up: networks of its own, and containers by their restart policy."""
         if not self.running:
             return
-        for name, driver, subnet in (("bridge", "bridge", "172.17.0.0/16"), ("host", "host", ""), ("none", "null", "")):
+        for name, driver, subnet in (
+            ("bridge", "bridge", "172.17.0.0/16"),
+            ("host", "host", ""),
+            ("none", "null", ""),
+        ):
             if name not in self.networks:
                 self.add_network(name, driver, subnet)
         for container in list(self.containers.values()):
@@ -137,7 +141,9 @@ class DockerEngine:
         found = self.registry.image(repository, tag)
         if found is None:
             full = repository if "/" in repository else f"library/{repository}"
-            raise DaemonError(f"manifest for {name}:{tag} not found: manifest unknown: manifest unknown" if full else "")
+            raise DaemonError(
+                f"manifest for {name}:{tag} not found: manifest unknown: manifest unknown" if full else ""
+            )
         known = found["Id"] in self.images and f"{name}:{tag}" in self.images[found["Id"]]["RepoTags"]
         image = self.images.setdefault(found["Id"], {**found, "RepoTags": [], "RepoDigests": []})
         if not tag.startswith("sha256:"):
@@ -174,35 +180,70 @@ class DockerEngine:
             if container["Image"] == image["Id"] and (container["State"]["Running"] or not force):
                 state = "running" if container["State"]["Running"] else "stopped"
                 word = "cannot be forced" if container["State"]["Running"] else "must be forced"
-                what = f'remove repository reference "{reference}"' if not by_id else f"delete {image['Id'][7:19]}"
+                what = (
+                    f'remove repository reference "{reference}"'
+                    if not by_id
+                    else f"delete {image['Id'][7:19]}"
+                )
                 raise DaemonError(
                     f"conflict: unable to {what} ({word}) - container {container['Id'][:12]} is using its referenced image "
-                    f"{image['Id'][7:19]}" if not by_id else f"conflict: unable to {what} ({word}) - image is being used by {state} container {container['Id'][:12]}"
+                    f"{image['Id'][7:19]}"
+                    if not by_id
+                    else f"conflict: unable to {what} ({word}) - image is being used by {state} container {container['Id'][:12]}"
                 )
         del self.images[image["Id"]]
         return [*(f"Untagged: {tag}" for tag in image["RepoTags"]), f"Deleted: {image['Id']}"]
 
     # -- networks and volumes ------------------------------------------------------------------------------
 
-    def add_network(self, name: str, driver: str = "bridge", subnet: str = "", labels: Mapping[str, str] | None = None,
-                    internal: bool = False, options: Mapping[str, str] | None = None, gateway: str = "") -> State:  # fmt: skip
+    def add_network(
+        self,
+        name: str,
+        driver: str = "bridge",
+        subnet: str = "",
+        labels: Mapping[str, str] | None = None,
+        internal: bool = False,
+        options: Mapping[str, str] | None = None,
+        gateway: str = "",
+    ) -> State:
         """Make a network. Raises DaemonError where the name is taken."""
         if any(network["Name"] == name for network in self.networks.values()):
             raise DaemonError(f"network with name {name} already exists")
-        taken = {config["Subnet"] for network in self.networks.values() for config in network["IPAM"]["Config"]}
+        taken = {
+            config["Subnet"] for network in self.networks.values() for config in network["IPAM"]["Config"]
+        }
         if not subnet and driver == "bridge":
-            subnet = next(f"172.{number}.0.0/16" for number in range(18, 32) if f"172.{number}.0.0/16" not in taken)
-        if subnet and any(ipaddress.ip_network(subnet).overlaps(ipaddress.ip_network(other)) for other in taken):
+            subnet = next(
+                f"172.{number}.0.0/16" for number in range(18, 32) if f"172.{number}.0.0/16" not in taken
+            )
+        if subnet and any(
+            ipaddress.ip_network(subnet).overlaps(ipaddress.ip_network(other)) for other in taken
+        ):
             raise DaemonError("invalid pool request: Pool overlaps with other one on this address space")
         first = gateway or (str(next(ipaddress.ip_network(subnet).hosts())) if subnet else "")
         id = secrets.token_hex(32)
         network: State = {
-            "Name": name, "Id": id, "Created": now(), "Scope": "local", "Driver": driver, "EnableIPv4": True,
+            "Name": name,
+            "Id": id,
+            "Created": now(),
+            "Scope": "local",
+            "Driver": driver,
+            "EnableIPv4": True,
             "EnableIPv6": False,
-            "IPAM": {"Driver": "default", "Options": {}, "Config": [{"Subnet": subnet, "Gateway": first}] if subnet else []},
-            "Internal": internal, "Attachable": False, "Ingress": False, "ConfigFrom": {"Network": ""},
-            "ConfigOnly": False, "Containers": {}, "Options": dict(options or {}), "Labels": dict(labels or {}),
-        }  # fmt: skip
+            "IPAM": {
+                "Driver": "default",
+                "Options": {},
+                "Config": [{"Subnet": subnet, "Gateway": first}] if subnet else [],
+            },
+            "Internal": internal,
+            "Attachable": False,
+            "Ingress": False,
+            "ConfigFrom": {"Network": ""},
+            "ConfigOnly": False,
+            "Containers": {},
+            "Options": dict(options or {}),
+            "Labels": dict(labels or {}),
+        }
         self.networks[name] = network
         return network
 
@@ -213,12 +254,18 @@ class DockerEngine:
                 return network
         raise DaemonError(f"network {reference} not found")
 
-    def attach(self, container: State, network: State, aliases: list[str] | None = None, address: str = "") -> None:
+    def attach(
+        self, container: State, network: State, aliases: list[str] | None = None, address: str = ""
+    ) -> None:
         """Connect a container to a network; it gets an address while it runs."""
         container["NetworkSettings"]["Networks"][network["Name"]] = {
-            "Aliases": aliases or [], "NetworkID": network["Id"], "IPAddress": address, "Gateway": "", "MacAddress": "",
+            "Aliases": aliases or [],
+            "NetworkID": network["Id"],
+            "IPAddress": address,
+            "Gateway": "",
+            "MacAddress": "",
             "IPAMConfig": {"IPv4Address": address} if address else None,
-        }  # fmt: skip
+        }
         if container["State"]["Running"]:
             self._address(container, network["Name"])
 
@@ -226,31 +273,55 @@ class DockerEngine:
         end, network = container["NetworkSettings"]["Networks"][name], self.networks[name]
         config = network["IPAM"]["Config"]
         if config:
-            used = {other["NetworkSettings"]["Networks"].get(name, {}).get("IPAddress") for other in self.containers.values() if other is not container}
+            used = {
+                other["NetworkSettings"]["Networks"].get(name, {}).get("IPAddress")
+                for other in self.containers.values()
+                if other is not container
+            }
             hosts = ipaddress.ip_network(config[0]["Subnet"]).hosts()
             fixed = (end.get("IPAMConfig") or {}).get("IPv4Address")
             end["Gateway"] = config[0]["Gateway"]
-            end["IPAddress"] = fixed or next(str(host) for host in hosts if str(host) not in used | {config[0]["Gateway"]})
-        network["Containers"][container["Id"]] = {"Name": container["Name"][1:], "IPv4Address": f"{end['IPAddress']}/16"}
+            end["IPAddress"] = fixed or next(
+                str(host) for host in hosts if str(host) not in used | {config[0]["Gateway"]}
+            )
+        network["Containers"][container["Id"]] = {
+            "Name": container["Name"][1:],
+            "IPv4Address": f"{end['IPAddress']}/16",
+        }
         if name == "bridge":
             container["NetworkSettings"]["IPAddress"] = end["IPAddress"]
 
-    def add_volume(self, name: str, labels: Mapping[str, str] | None = None, driver: str = "local",
-                   options: Mapping[str, str] | None = None, anonymous: bool = False) -> State:  # fmt: skip
+    def add_volume(
+        self,
+        name: str,
+        labels: Mapping[str, str] | None = None,
+        driver: str = "local",
+        options: Mapping[str, str] | None = None,
+        anonymous: bool = False,
+    ) -> State:
         """Make a volume, or give the one that has the name."""
         if name not in self.volumes:
             mount = f"/var/lib/docker/volumes/{name}/_data"
             self.place.disk.mkdir(mount, 0o755)
             marks = {**(labels or {}), **({"com.docker.volume.anonymous": ""} if anonymous else {})}
             self.volumes[name] = {
-                "CreatedAt": now().split(".")[0] + "Z", "Driver": driver, "Labels": marks or None, "Mountpoint": mount,
-                "Name": name, "Options": dict(options or {}) or None, "Scope": "local",
-            }  # fmt: skip
+                "CreatedAt": now().split(".")[0] + "Z",
+                "Driver": driver,
+                "Labels": marks or None,
+                "Mountpoint": mount,
+                "Name": name,
+                "Options": dict(options or {}) or None,
+                "Scope": "local",
+            }
         return self.volumes[name]
 
     def users_of(self, volume: str) -> list[str]:
         """The ids of containers that mount the volume."""
-        return [id for id, container in self.containers.items() if volume in (mount.get("Name") for mount in container["Mounts"])]
+        return [
+            id
+            for id, container in self.containers.items()
+            if volume in (mount.get("Name") for mount in container["Mounts"])
+        ]
 
     # -- containers ----------------------------------------------------------------------------------------
 
@@ -302,9 +373,17 @@ class DockerEngine:
             self._address(container, name)
         started = now()
         container["State"].update(
-            Status="running", Running=True, Pid=2000 + len(self.containers), ExitCode=0, Error="", StartedAt=started, FinishedAt=container["State"]["FinishedAt"]
+            Status="running",
+            Running=True,
+            Pid=2000 + len(self.containers),
+            ExitCode=0,
+            Error="",
+            StartedAt=started,
+            FinishedAt=container["State"]["FinishedAt"],
         )
-        container["Sandbox"].update(up=True, stopped=False, token=container["Sandbox"].get("token") or secrets.token_hex(24))
+        container["Sandbox"].update(
+            up=True, stopped=False, token=container["Sandbox"].get("token") or secrets.token_hex(24)
+        )
         container["NetworkSettings"]["Ports"] = self._port_map(container)
         process = processes.process_of(container, self._image_of(container), self.inside(container).has)
         if process.missing:
@@ -359,10 +438,14 @@ class DockerEngine:
         if not container["State"]["Running"] or "Health" not in container["State"] or not check:
             return
         words = check["Test"]
-        script = " ".join(words[1:]) if words[0] == "CMD-SHELL" else " ".join(f"'{word}'" for word in words[1:])
+        script = (
+            " ".join(words[1:]) if words[0] == "CMD-SHELL" else " ".join(f"'{word}'" for word in words[1:])
+        )
         result = await self.inside(container).run(script)
         container["State"]["Health"]["Status"] = "unhealthy" if result.status else "healthy"
-        container["State"]["Health"]["Log"] = [{"ExitCode": result.status, "Output": result.stdout.decode(errors="replace")}]
+        container["State"]["Health"]["Log"] = [
+            {"ExitCode": result.status, "Output": result.stdout.decode(errors="replace")}
+        ]
 
     def log(self, container: State, text: str, stream: str = "stdout") -> None:
         """Add to what `docker logs` shows."""
@@ -371,7 +454,9 @@ class DockerEngine:
             del container["Sandbox"]["log"][:-400]
 
     def _ended(self, container: State, status: int) -> None:
-        container["State"].update(Status="exited", Running=False, Restarting=False, Pid=0, ExitCode=status, FinishedAt=now())
+        container["State"].update(
+            Status="exited", Running=False, Restarting=False, Pid=0, ExitCode=status, FinishedAt=now()
+        )
         container["State"].pop("Health", None)
         container["Sandbox"]["up"] = False
         for name, end in container["NetworkSettings"]["Networks"].items():
@@ -388,7 +473,9 @@ class DockerEngine:
         if container["State"]["Running"]:
             process = processes.process_of(container, self._image_of(container))
             self._ended(container, process.stop_status if status is None else status)
-        container["Sandbox"].update(stopped=True, up=container["HostConfig"]["RestartPolicy"]["Name"] == "always")
+        container["Sandbox"].update(
+            stopped=True, up=container["HostConfig"]["RestartPolicy"]["Name"] == "always"
+        )
 
     async def remove(self, container: State, *, force: bool, volumes: bool) -> None:
         """Remove it. Raises DaemonError where it runs and `force` is off."""
@@ -416,7 +503,10 @@ class DockerEngine:
             found[port] = None
         for port, binds in bindings.items():
             found[port] = [
-                {"HostIp": bind["HostIp"] or "0.0.0.0", "HostPort": bind["HostPort"] or str(32768 + len(self.containers))}
+                {
+                    "HostIp": bind["HostIp"] or "0.0.0.0",
+                    "HostPort": bind["HostPort"] or str(32768 + len(self.containers)),
+                }
                 for bind in binds
             ]
         return found
@@ -425,13 +515,18 @@ class DockerEngine:
         for binds in container["HostConfig"]["PortBindings"].values():
             for bind in binds:
                 for other in self.containers.values():
-                    taken = [item["HostPort"] for ends in other["NetworkSettings"]["Ports"].values() for item in ends or ()]
+                    taken = [
+                        item["HostPort"]
+                        for ends in other["NetworkSettings"]["Ports"].values()
+                        for item in ends or ()
+                    ]
                     if other is not container and other["State"]["Running"] and bind["HostPort"] in taken:
                         raise DaemonError(
                             f"failed to set up container networking: driver failed programming external connectivity on "
                             f"endpoint {container['Name'][1:]} ({secrets.token_hex(32)}): Bind for "
-                            f"{bind['HostIp'] or '0.0.0.0'}:{bind['HostPort']} failed: port is already allocated", 125,
-                        )  # fmt: skip
+                            f"{bind['HostIp'] or '0.0.0.0'}:{bind['HostPort']} failed: port is already allocated",
+                            125,
+                        )
 
     def published(self) -> dict[int, Handler]:
         """Ports of the machine behind which a container answers."""

@@ -43,7 +43,9 @@ def _size(disk: Disk, path: str) -> int:
 async def stat(call: Call) -> int:
     """stat [-L] [-c FORMAT | --printf FORMAT] FILE…."""
     given = options(
-        call.args, values={"-c", "--printf"}, same={"--format": "-c", "--dereference": "-L", "--file-system": "-f"}
+        call.args,
+        values={"-c", "--printf"},
+        same={"--format": "-c", "--dereference": "-L", "--file-system": "-f"},
     )
     status = 0
     for name in given.rest:
@@ -71,13 +73,33 @@ def _stat_text(call: Call, form: str, name: str, path: str) -> str:
     size = _size(disk, path)
     seconds = float(disk.fs.stat(path)["modified"]) if kind != "symlink" else time.time()
     words = {
-        "n": name, "s": str(size), "b": str((size + 511) // 512), "u": uid, "U": user, "g": gid, "G": group,
+        "n": name,
+        "s": str(size),
+        "b": str((size + 511) // 512),
+        "u": uid,
+        "U": user,
+        "g": gid,
+        "G": group,
         "F": "regular empty file" if kind == "file" and size == 0 else _KINDS.get(kind, kind),
-        "a": f"{0o777 if kind == 'symlink' else disk.mode(path):o}", "A": _mode_text(disk, path), "h": "1", "i": "1",
-        "Y": str(int(seconds)), "X": str(int(seconds)), "Z": str(int(seconds)), "N": f"'{name}'", "d": "51713",
-        "y": time.strftime("%Y-%m-%d %H:%M:%S.000000000 +0000", time.gmtime(seconds)), "%": "%", "m": "/",
-        "f": "81a4", "o": "4096", "B": "512", "t": "0", "T": "0", "W": "0",
-    }  # fmt: skip
+        "a": f"{0o777 if kind == 'symlink' else disk.mode(path):o}",
+        "A": _mode_text(disk, path),
+        "h": "1",
+        "i": "1",
+        "Y": str(int(seconds)),
+        "X": str(int(seconds)),
+        "Z": str(int(seconds)),
+        "N": f"'{name}'",
+        "d": "51713",
+        "y": time.strftime("%Y-%m-%d %H:%M:%S.000000000 +0000", time.gmtime(seconds)),
+        "%": "%",
+        "m": "/",
+        "f": "81a4",
+        "o": "4096",
+        "B": "512",
+        "t": "0",
+        "T": "0",
+        "W": "0",
+    }
     out, left = [], form
     while left:
         before, percent, left = left.partition("%")
@@ -113,7 +135,9 @@ async def ls(call: Call) -> int:
 
 def _ls_folder(call: Call, given: Options, path: str) -> None:
     disk = call.place.disk
-    found = [name for name in disk.entries(path) if "-a" in given or "-A" in given or not name.startswith(".")]
+    found = [
+        name for name in disk.entries(path) if "-a" in given or "-A" in given or not name.startswith(".")
+    ]
     if "-a" in given:
         found = [".", "..", *found]
     if "-l" in given:
@@ -214,10 +238,14 @@ def _clause(clause: str, old: int, folder: bool) -> int:
 
 async def chmod(call: Call) -> int:
     """chmod [-R] MODE FILE…."""
-    words = [word for word in call.args if word not in ("--", "-f", "-v", "--quiet", "-R", "--recursive", "-c")]
+    words = [
+        word for word in call.args if word not in ("--", "-f", "-v", "--quiet", "-R", "--recursive", "-c")
+    ]
     recursive = bool({"-R", "--recursive"} & set(call.args))
     if len(words) < 2:
-        return call.complain(f"chmod: missing operand after '{words[0]}'" if words else "chmod: missing operand")
+        return call.complain(
+            f"chmod: missing operand after '{words[0]}'" if words else "chmod: missing operand"
+        )
     for name in words[1:]:
         path = call.place.disk.real(call.path(name))
         if call.place.disk.type_of(path) is None:
@@ -296,7 +324,9 @@ async def mktemp(call: Call) -> int:
     disk, path = call.place.disk, call.path(name)
     if not disk.is_dir(disk.real(posixpath.dirname(path))):
         what = "directory" if "-d" in given else "file"
-        return call.complain(f"mktemp: failed to create {what} via template '{template}': No such file or directory")
+        return call.complain(
+            f"mktemp: failed to create {what} via template '{template}': No such file or directory"
+        )
     owner = (call.login.user, call.login.group)
     if "-d" in given:
         disk.mkdir(path, 0o700, owner)
@@ -308,7 +338,9 @@ async def mktemp(call: Call) -> int:
 
 async def mv(call: Call) -> int:
     """mv [-f] [-n] [-T] [-t FOLDER] SOURCE… TARGET."""
-    given = options(call.args, values={"-t"}, same={"--target-directory": "-t", "--no-target-directory": "-T"})
+    given = options(
+        call.args, values={"-t"}, same={"--target-directory": "-t", "--no-target-directory": "-T"}
+    )
     sources = given.rest if "-t" in given else given.rest[:-1]
     if not sources:
         return call.complain("mv: missing file operand")
@@ -318,7 +350,11 @@ async def mv(call: Call) -> int:
     if len(sources) > 1 and not inside:
         return call.complain(f"mv: target '{last}' is not a directory")
     for name in sources:
-        _move(call, name, posixpath.join(disk.real(target), posixpath.basename(call.path(name))) if inside else target)
+        _move(
+            call,
+            name,
+            posixpath.join(disk.real(target), posixpath.basename(call.path(name))) if inside else target,
+        )
     return 0
 
 
@@ -377,7 +413,9 @@ async def _content(call: Call, name: str) -> bytes:
         return call.place.disk.read(call.path(name))
     except FileNotFoundError as error:
         folder = call.place.disk.is_dir(call.path(name))
-        raise Failed(f"{call.name}: {name}: {'Is a directory' if folder else 'No such file or directory'}") from error
+        raise Failed(
+            f"{call.name}: {name}: {'Is a directory' if folder else 'No such file or directory'}"
+        ) from error
 
 
 async def cat(call: Call) -> int:
@@ -404,7 +442,11 @@ async def head(call: Call) -> int:
         if "-c" in given:
             count = int(given.last("-c"))
             shared = name == "-" and isinstance(call, ShellCall) and count >= 0
-            data = await call.some(count) if shared and isinstance(call, ShellCall) else await _content(call, name)
+            data = (
+                await call.some(count)
+                if shared and isinstance(call, ShellCall)
+                else await _content(call, name)
+            )
             call.out.extend(data[:count])
         else:
             lines = (await _content(call, name)).splitlines(keepends=True)
@@ -428,7 +470,9 @@ async def dd(call: Call) -> int:
         call.out.extend(data)
     if given.get("status") != "none":
         blocks = f"{len(data) // size}+{1 if len(data) % size else 0}"
-        call.complain(f"{blocks} records in\n{blocks} records out\n{len(data)} bytes copied, 0.0001 s, 1.0 GB/s")
+        call.complain(
+            f"{blocks} records in\n{blocks} records out\n{len(data)} bytes copied, 0.0001 s, 1.0 GB/s"
+        )
     return 0
 
 
@@ -441,13 +485,32 @@ async def df(call: Call) -> int:
     """df [-h] [-P] [PATH…]: one root volume."""
     human = any("h" in word for word in call.args if word.startswith("-"))
     total, used = 20_134_592, 2_411_724
-    call.say("Filesystem      Size  Used Avail Use% Mounted on" if human else "Filesystem     1K-blocks    Used Available Use% Mounted on")
-    row = "/dev/root        20G  2.3G   17G  12% /" if human else f"/dev/root       {total} {used}  {total - used}  12% /"
+    call.say(
+        "Filesystem      Size  Used Avail Use% Mounted on"
+        if human
+        else "Filesystem     1K-blocks    Used Available Use% Mounted on"
+    )
+    row = (
+        "/dev/root        20G  2.3G   17G  12% /"
+        if human
+        else f"/dev/root       {total} {used}  {total - used}  12% /"
+    )
     call.say(row)
     return 0
 
 
 COMMANDS: Mapping[str, Command] = {
-    "stat": stat, "ls": ls, "chown": chown, "chgrp": chown, "chmod": chmod, "mkdir": mkdir, "mktemp": mktemp,
-    "mv": mv, "install": install, "cat": cat, "head": head, "dd": dd, "df": df,
-}  # fmt: skip
+    "stat": stat,
+    "ls": ls,
+    "chown": chown,
+    "chgrp": chown,
+    "chmod": chmod,
+    "mkdir": mkdir,
+    "mktemp": mktemp,
+    "mv": mv,
+    "install": install,
+    "cat": cat,
+    "head": head,
+    "dd": dd,
+    "df": df,
+}

@@ -79,7 +79,9 @@ def _run(nodes: list[_Node], dot: Any, names: dict[str, Any]) -> Iterator[str]:
             yield from _range(node, rest, dot, names)
         elif word in ("if", "with"):
             value = _value(rest, dot, names)
-            yield from _run(node.body if value else node.other, value if word == "with" and value else dot, names)
+            yield from _run(
+                node.body if value else node.other, value if word == "with" and value else dot, names
+            )
         else:
             value = _value(node.words, dot, names)
             yield "" if value is _NOTHING else _show(value)
@@ -177,7 +179,9 @@ def _field(value: Any, part: str, token: str) -> Any:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise TemplateError(f"template: :1:2: executing \"\" at <{token}>: can't evaluate field {part} in type interface {{}}")
+        raise TemplateError(
+            f'template: :1:2: executing "" at <{token}>: can\'t evaluate field {part} in type interface {{}}'
+        )
     if part in value:
         return value[part]
     # Docker's own structs know their fields; free maps (labels, ports) give nothing for a missing key.
@@ -204,7 +208,9 @@ def _index(value: Any, *keys: Any) -> Any:
             return ""
         if isinstance(value, list):
             if not isinstance(key, int) or not 0 <= key < len(value):
-                raise TemplateError(f'template: :1:2: executing "" at <index>: error calling index: index out of range: {key}')
+                raise TemplateError(
+                    f'template: :1:2: executing "" at <index>: error calling index: index out of range: {key}'
+                )
             value = value[key]
         else:
             value = value.get(key, "")
@@ -216,7 +222,9 @@ def _json(value: Any) -> str:
 
 
 def _printf(form: str, *args: Any) -> str:
-    return re.sub(r"%[vq]", "%s", form) % tuple(_show(item) if not isinstance(item, int) else item for item in args)
+    return re.sub(r"%[vq]", "%s", form) % tuple(
+        _show(item) if not isinstance(item, int) else item for item in args
+    )
 
 
 _FUNCTIONS = {

@@ -14,8 +14,15 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from engine.sandbox.machines.command import Handler
 from engine.sandbox.machines.disk import Disk
 
-REASONS = {200: "OK", 302: "Found", 304: "Not Modified", 400: "Bad Request", 403: "Forbidden", 404: "Not Found",
-           405: "Method Not Allowed"}  # fmt: skip
+REASONS = {
+    200: "OK",
+    302: "Found",
+    304: "Not Modified",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+}
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,9 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def server(name: str, answer: Callable[[Request], Reply], note: Callable[[Request, Reply], None] | None = None) -> Handler:
+def server(
+    name: str, answer: Callable[[Request], Reply], note: Callable[[Request, Reply], None] | None = None
+) -> Handler:
     """A handler that answers every request of a connection with `answer`."""
 
     async def handle(reader: StreamReader, writer: StreamWriter) -> None:
@@ -74,8 +83,13 @@ async def _request(reader: StreamReader) -> Request | None:
 
 
 def _head(name: str, reply: Reply, close: bool) -> bytes:
-    lines = [f"HTTP/1.1 {reply.status} {REASONS.get(reply.status, 'OK')}", f"Server: {name}", f"Content-Type: {reply.type}",
-             f"Content-Length: {len(reply.body)}", f"Connection: {'close' if close else 'keep-alive'}"]  # fmt: skip
+    lines = [
+        f"HTTP/1.1 {reply.status} {REASONS.get(reply.status, 'OK')}",
+        f"Server: {name}",
+        f"Content-Type: {reply.type}",
+        f"Content-Length: {len(reply.body)}",
+        f"Connection: {'close' if close else 'keep-alive'}",
+    ]
     lines += [f"{key}: {value}" for key, value in reply.headers.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
@@ -83,7 +97,7 @@ def _head(name: str, reply: Reply, close: bool) -> bytes:
 def page(status: int) -> bytes:
     """The page that Apache shows for a status."""
     reason = REASONS[status]
-    return f"<!DOCTYPE HTML PUBLIC \"-//IETF//DTD HTML 2.0//EN\">\n<html><head>\n<title>{status} {reason}</title>\n</head><body>\n<h1>{reason}</h1>\n</body></html>\n".encode()
+    return f'<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">\n<html><head>\n<title>{status} {reason}</title>\n</head><body>\n<h1>{reason}</h1>\n</body></html>\n'.encode()
 
 
 def folder(
@@ -121,7 +135,10 @@ def folder(
 
 def _index(files: Disk, path: str, shown: str) -> Reply:
     items = "".join(f'<li><a href="{name}">{name}</a></li>\n' for name in files.entries(path))
-    return Reply(200, f"<html><head><title>Index of {shown}</title></head><body><h1>Index of {shown}</h1><ul>\n{items}</ul></body></html>\n".encode())
+    return Reply(
+        200,
+        f"<html><head><title>Index of {shown}</title></head><body><h1>Index of {shown}</h1><ul>\n{items}</ul></body></html>\n".encode(),
+    )
 
 
 def fixed(name: str, text: Callable[[Request], str], type: str = "text/plain") -> Handler:
@@ -136,8 +153,13 @@ def jupyter(token: str) -> Handler:
         if request.path.rstrip("/") == "/api":
             return Reply(200, b'{"version": "2.17.0"}', "application/json")
         if request.path == "/login":
-            return Reply(200, b"<!DOCTYPE HTML><html><head><title>Jupyter Server</title></head><body>Password or token:</body></html>")
-        given = (request.query.get("token") or [request.headers.get("authorization", "").removeprefix("token ")])[0]
+            return Reply(
+                200,
+                b"<!DOCTYPE HTML><html><head><title>Jupyter Server</title></head><body>Password or token:</body></html>",
+            )
+        given = (
+            request.query.get("token") or [request.headers.get("authorization", "").removeprefix("token ")]
+        )[0]
         if request.path == "/":
             return Reply(302, headers={"Location": "/tree?" + (f"token={given}" if given else "")})
         if token and given != token:
@@ -146,7 +168,9 @@ def jupyter(token: str) -> Handler:
             return Reply(302, headers={"Location": f"/login?next={request.path}"})
         if request.path.startswith("/api"):
             return Reply(200, b"[]", "application/json")
-        return Reply(200, b"<!DOCTYPE HTML><html><head><title>Home</title></head><body>Jupyter Notebook</body></html>")
+        return Reply(
+            200, b"<!DOCTYPE HTML><html><head><title>Home</title></head><body>Jupyter Notebook</body></html>"
+        )
 
     return server("TornadoServer/6.5.2", answer)
 

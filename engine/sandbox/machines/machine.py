@@ -36,9 +36,14 @@ AgentPath = str
 _OVERRIDES: Mapping[str, Command] = {**filesystem.COMMANDS}
 
 _ALWAYS: Mapping[str, Command] = {
-    **users.COMMANDS, **packages.COMMANDS, **services.COMMANDS, **network.COMMANDS, **ssh_add.COMMANDS,
-    **ssh_client.COMMANDS, **system_commands.COMMANDS,
-}  # fmt: skip
+    **users.COMMANDS,
+    **packages.COMMANDS,
+    **services.COMMANDS,
+    **network.COMMANDS,
+    **ssh_add.COMMANDS,
+    **ssh_client.COMMANDS,
+    **system_commands.COMMANDS,
+}
 
 _PACKAGED: Mapping[str, Command] = {**docker.COMMANDS, **packages.PACKAGED}
 
@@ -172,9 +177,29 @@ class SimulatedMachine(Place):
     def _first_files(self) -> None:
         for path, text in base_files(self.system, self.hostname, self.addresses[0]).items():
             self.disk.write(path, text, 0o640 if path.endswith("shadow") else 0o644)
-        for folder, mode in (("/tmp", 0o1777), ("/var/tmp", 0o1777), ("/root", 0o700), ("/srv", 0o755), ("/opt", 0o755),
-                             ("/mnt", 0o755), ("/home", 0o755), ("/var/log", 0o755), ("/etc/apt/keyrings", 0o755),
-                             ("/etc/systemd/system", 0o755), ("/etc/apt/sources.list.d", 0o755), ("/etc/sysctl.d", 0o755), ("/etc/default", 0o755), ("/etc/cron.d", 0o755), ("/var/www/html", 0o755), ("/etc/profile.d", 0o755), ("/var/lib/apt/lists", 0o755), ("/var/cache/apt", 0o755), ("/etc/docker", 0o755), ("/var/lib", 0o755), ("/usr/local/bin", 0o755)):
+        for folder, mode in (
+            ("/tmp", 0o1777),
+            ("/var/tmp", 0o1777),
+            ("/root", 0o700),
+            ("/srv", 0o755),
+            ("/opt", 0o755),
+            ("/mnt", 0o755),
+            ("/home", 0o755),
+            ("/var/log", 0o755),
+            ("/etc/apt/keyrings", 0o755),
+            ("/etc/systemd/system", 0o755),
+            ("/etc/apt/sources.list.d", 0o755),
+            ("/etc/sysctl.d", 0o755),
+            ("/etc/default", 0o755),
+            ("/etc/cron.d", 0o755),
+            ("/var/www/html", 0o755),
+            ("/etc/profile.d", 0o755),
+            ("/var/lib/apt/lists", 0o755),
+            ("/var/cache/apt", 0o755),
+            ("/etc/docker", 0o755),
+            ("/var/lib", 0o755),
+            ("/usr/local/bin", 0o755),
+        ):
             self.disk.mkdir(folder, mode)
         packages.install_base(self)
         for group in ("adm", "sudo", "users", "www-data", "cdrom", "plugdev", "netdev"):
@@ -183,12 +208,12 @@ class SimulatedMachine(Place):
         wanted = {"--create-home": ["true"], "--shell": ["/bin/bash"], "--comment": [full]}
         users.add_user(self, self.user, Options(wanted, []))
         users.join_groups(self, self.user, ["adm", "sudo"], keep=True)
-        self.disk.write(
-            "/etc/sudoers.d/90-cloud-init-users", f"{self.user} ALL=(ALL) NOPASSWD:ALL\n", 0o440
-        )
+        self.disk.write("/etc/sudoers.d/90-cloud-init-users", f"{self.user} ALL=(ALL) NOPASSWD:ALL\n", 0o440)
         home, owner = f"/home/{self.user}", (self.user, self.user)
         self.disk.mkdir(f"{home}/.ssh", 0o700, owner)
-        self.disk.write(f"{home}/.ssh/authorized_keys", "".join(f"{key}\n" for key in self.authorized_keys), 0o600, owner)
+        self.disk.write(
+            f"{home}/.ssh/authorized_keys", "".join(f"{key}\n" for key in self.authorized_keys), 0o600, owner
+        )
 
     def _kernel_files(self) -> None:
         self.disk.write("/proc/sys/kernel/random/boot_id", f"{self.state['boot_id']}\n", 0o444)
@@ -197,7 +222,9 @@ class SimulatedMachine(Place):
         self.disk.write("/proc/sys/kernel/hostname", f"{self.hostname}\n", 0o644)
         self.disk.write("/proc/mounts", "/dev/root / ext4 rw,relatime 0 0\n", 0o444)
         self.disk.write("/proc/meminfo", "MemTotal:        8038404 kB\nMemFree:         6124120 kB\n", 0o444)
-        self.disk.write("/proc/version", f"Linux version {self.system.kernel} (buildd@lcy02-amd64-045)\n", 0o444)
+        self.disk.write(
+            "/proc/version", f"Linux version {self.system.kernel} (buildd@lcy02-amd64-045)\n", 0o444
+        )
 
     async def _cloud_init(self) -> None:
         log = "Cloud-init v. 25.2 running 'modules:final'\n"
@@ -213,4 +240,6 @@ class SimulatedMachine(Place):
             log += "Failed to run module scripts-user (scripts in /var/lib/cloud/instance/scripts)\n"
         self.disk.write("/var/log/cloud-init-output.log", log + "Cloud-init v. 25.2 finished\n", 0o640)
         self.disk.write("/var/lib/cloud/instance/boot-finished", "done\n")
-        self.disk.write("/run/cloud-init/result.json", json.dumps({"v1": {"errors": [] if not status else ["user data"]}}))
+        self.disk.write(
+            "/run/cloud-init/result.json", json.dumps({"v1": {"errors": [] if not status else ["user data"]}})
+        )

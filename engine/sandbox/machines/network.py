@@ -27,7 +27,11 @@ lqqwp028AqyY+PRfVMtSYMbjuQuu5byyKR01BbqYhuS3jtqQmljZ/bJvXqnmiVXh
 """
 
 _SITES: Mapping[str, Mapping[str, str]] = {
-    "download.docker.com": {"/linux/ubuntu/gpg": _KEY, "/linux/debian/gpg": _KEY, "/": "<h1>download.docker.com</h1>\n"},
+    "download.docker.com": {
+        "/linux/ubuntu/gpg": _KEY,
+        "/linux/debian/gpg": _KEY,
+        "/": "<h1>download.docker.com</h1>\n",
+    },
     "example.com": {"/": "<!doctype html><title>Example Domain</title><h1>Example Domain</h1>\n"},
     "registry-1.docker.io": {"/v2/": '{"errors":[{"code":"UNAUTHORIZED"}]}\n'},
 }
@@ -62,8 +66,12 @@ def served(place: Place) -> dict[int, Handler]:
     if services is not None:
         for name in ("nginx", "apache2"):
             if services.is_active(name):
-                found[80] = http.folder(lambda: place.disk, "/var/www/html", name, (
-                    "index.html", "index.htm", "index.nginx-debian.html"))  # fmt: skip
+                found[80] = http.folder(
+                    lambda: place.disk,
+                    "/var/www/html",
+                    name,
+                    ("index.html", "index.htm", "index.nginx-debian.html"),
+                )
     return found
 
 
@@ -81,7 +89,14 @@ async def _open(place: Place, host: str, port: int) -> tuple[StreamReader, Strea
     return found
 
 
-async def fetch(place: Place, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
+async def fetch(
+    place: Place,
+    url: str,
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: bytes = b"",
+) -> Answer:
     """Request `url` from the place; https is answered by what the internet has, never encrypted.
 
     Raises Failed with curl's words and status.
@@ -91,14 +106,22 @@ async def fetch(place: Place, url: str, *, method: str = "GET", headers: Mapping
     port = parts.port or (443 if parts.scheme == "https" else 80)
     if host in _SITES:
         if not place.network.internet():
-            raise Failed(f"curl: (28) Failed to connect to {host} port {port} after 130012 ms: Connection timed out", 28)
+            raise Failed(
+                f"curl: (28) Failed to connect to {host} port {port} after 130012 ms: Connection timed out",
+                28,
+            )
         text = _SITES[host].get(parts.path or "/")
         return Answer(200 if text else 404, {"content-type": "text/plain"}, (text or "Not Found\n").encode())
     try:
         async with asyncio.timeout(10):
             reader, writer = await _open(place, host, port)
             path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            lines = [f"{method} {path} HTTP/1.1", f"Host: {parts.netloc}", "Connection: close", "User-Agent: curl/7.81.0"]
+            lines = [
+                f"{method} {path} HTTP/1.1",
+                f"Host: {parts.netloc}",
+                "Connection: close",
+                "User-Agent: curl/7.81.0",
+            ]
             lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
             if body:
                 lines.append(f"Content-Length: {len(body)}")
@@ -108,9 +131,13 @@ async def fetch(place: Place, url: str, *, method: str = "GET", headers: Mapping
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
     except ConnectionRefusedError as error:
-        raise Failed(f"curl: (7) Failed to connect to {host} port {port} after 1 ms: Connection refused", 7) from error
+        raise Failed(
+            f"curl: (7) Failed to connect to {host} port {port} after 1 ms: Connection refused", 7
+        ) from error
     except TimeoutError as error:
-        raise Failed(f"curl: (28) Failed to connect to {host} port {port} after 130012 ms: Connection timed out", 28) from error
+        raise Failed(
+            f"curl: (28) Failed to connect to {host} port {port} after 130012 ms: Connection timed out", 28
+        ) from error
     except OSError as error:
         raise Failed(f"curl: (6) Could not resolve host: {host}", 6) from error
     return _answer(data)
@@ -126,13 +153,48 @@ def _answer(data: bytes) -> Answer:
     return Answer(int(match[1]), headers, body)
 
 
-_CURL_VALUES = {"-o", "-w", "-X", "-d", "-H", "-m", "-A", "-u", "--connect-timeout", "--retry", "--retry-delay", "-x",
-                "--proto", "--cacert", "--retry-max-time", "-e", "-b", "-c", "--interface", "--resolve"}  # fmt: skip
+_CURL_VALUES = {
+    "-o",
+    "-w",
+    "-X",
+    "-d",
+    "-H",
+    "-m",
+    "-A",
+    "-u",
+    "--connect-timeout",
+    "--retry",
+    "--retry-delay",
+    "-x",
+    "--proto",
+    "--cacert",
+    "--retry-max-time",
+    "-e",
+    "-b",
+    "-c",
+    "--interface",
+    "--resolve",
+}
 _CURL_SAME = {
-    "--output": "-o", "--write-out": "-w", "--request": "-X", "--data": "-d", "--header": "-H", "--max-time": "-m",
-    "--fail": "-f", "--silent": "-s", "--show-error": "-S", "--location": "-L", "--head": "-I", "--include": "-i",
-    "--insecure": "-k", "--remote-name": "-O", "--user": "-u", "--proxy": "-x", "--data-raw": "-d", "--user-agent": "-A",
-}  # fmt: skip
+    "--output": "-o",
+    "--write-out": "-w",
+    "--request": "-X",
+    "--data": "-d",
+    "--header": "-H",
+    "--max-time": "-m",
+    "--fail": "-f",
+    "--silent": "-s",
+    "--show-error": "-S",
+    "--location": "-L",
+    "--head": "-I",
+    "--include": "-i",
+    "--insecure": "-k",
+    "--remote-name": "-O",
+    "--user": "-u",
+    "--proxy": "-x",
+    "--data-raw": "-d",
+    "--user-agent": "-A",
+}
 
 
 async def curl(call: Call) -> int:
@@ -146,21 +208,34 @@ async def curl(call: Call) -> int:
     method = given.last("-X") or ("HEAD" if "-I" in given else "POST" if "-d" in given else "GET")
     headers = dict(header.partition(": ")[::2] for header in given.every("-H"))
     try:
-        answer = await _follow(call, given.rest[0], method, headers, "&".join(given.every("-d")).encode(), "-L" in given)
+        answer = await _follow(
+            call, given.rest[0], method, headers, "&".join(given.every("-d")).encode(), "-L" in given
+        )
     except Failed as failure:
         if "-w" in given:
             call.say(_write_out(given.last("-w"), Answer(0, {}, b"")), end="")
-        return failure.status if "-s" in given and "-S" not in given else call.complain(failure.message, failure.status)
+        return (
+            failure.status
+            if "-s" in given and "-S" not in given
+            else call.complain(failure.message, failure.status)
+        )
     if "-f" in given and answer.status >= 400:
         message = f"curl: (22) The requested URL returned error: {answer.status}"
         return 22 if "-s" in given and "-S" not in given else call.complain(message, 22)
-    _deliver(call, given.last("-o") or (given.rest[0].rsplit("/", 1)[-1] if "-O" in given else ""), answer, "-I" in given or "-i" in given)
+    _deliver(
+        call,
+        given.last("-o") or (given.rest[0].rsplit("/", 1)[-1] if "-O" in given else ""),
+        answer,
+        "-I" in given or "-i" in given,
+    )
     if "-w" in given:
         call.say(_write_out(given.last("-w"), answer), end="")
     return 0
 
 
-async def _follow(call: Call, url: str, method: str, headers: Mapping[str, str], body: bytes, follow: bool) -> Answer:
+async def _follow(
+    call: Call, url: str, method: str, headers: Mapping[str, str], body: bytes, follow: bool
+) -> Answer:
     answer = await fetch(call.place, url, method=method, headers=headers, body=body)
     for _ in range(10):
         target = answer.headers.get("location", "")
@@ -183,12 +258,17 @@ def _deliver(call: Call, file: str, answer: Answer, with_head: bool) -> None:
     elif file != "/dev/null":
         path = call.path(file)
         if not call.place.disk.is_dir(call.place.disk.real(path.rsplit("/", 1)[0] or "/")):
-            raise Failed(f"curl: (23) Failure writing output to destination\nWarning: Failed to open the file {file}: No such file or directory", 23)
+            raise Failed(
+                f"curl: (23) Failure writing output to destination\nWarning: Failed to open the file {file}: No such file or directory",
+                23,
+            )
         call.place.disk.write(call.place.disk.real(path), data)
 
 
 def _write_out(form: str, answer: Answer) -> str:
-    text = form.replace("%{http_code}", f"{answer.status:03}").replace("%{response_code}", f"{answer.status:03}")
+    text = form.replace("%{http_code}", f"{answer.status:03}").replace(
+        "%{response_code}", f"{answer.status:03}"
+    )
     text = text.replace("%{size_download}", str(len(answer.body)))
     text = text.replace("%{content_type}", answer.headers.get("content-type", ""))
     return text.replace("\\n", "\n").replace("\\t", "\t")
@@ -196,8 +276,11 @@ def _write_out(form: str, answer: Answer) -> str:
 
 async def wget(call: Call) -> int:
     """wget [-q] [-O FILE] [-S] [--spider] URL."""
-    given = options(call.args, values={"-O", "-T", "-t"}, same={
-        "--output-document": "-O", "--quiet": "-q", "--timeout": "-T", "--tries": "-t"})  # fmt: skip
+    given = options(
+        call.args,
+        values={"-O", "-T", "-t"},
+        same={"--output-document": "-O", "--quiet": "-q", "--timeout": "-T", "--tries": "-t"},
+    )
     if not given.rest:
         return call.complain("wget: missing URL", 1)
     try:
@@ -205,9 +288,18 @@ async def wget(call: Call) -> int:
     except Failed as failure:
         return 4 if "-q" in given else call.complain(failure.message.replace("curl: ", "wget: "), 4)
     if answer.status >= 400:
-        return 8 if "-q" in given else call.complain(f"ERROR {answer.status}: {http.REASONS.get(answer.status, '')}.", 8)
+        return (
+            8
+            if "-q" in given
+            else call.complain(f"ERROR {answer.status}: {http.REASONS.get(answer.status, '')}.", 8)
+        )
     if "--spider" not in given:
-        _deliver(call, given.last("-O") or given.rest[0].rstrip("/").rsplit("/", 1)[-1] or "index.html", answer, False)
+        _deliver(
+            call,
+            given.last("-O") or given.rest[0].rstrip("/").rsplit("/", 1)[-1] or "index.html",
+            answer,
+            False,
+        )
     return 0
 
 
@@ -221,9 +313,17 @@ async def nc(call: Call) -> int:
         async with asyncio.timeout(float(given.last("-w", "10"))):
             _, writer = await _open(call.place, host, port)
     except ConnectionRefusedError:
-        return call.complain(f"nc: connect to {host} port {port} (tcp) failed: Connection refused") if "-v" in given else 1
+        return (
+            call.complain(f"nc: connect to {host} port {port} (tcp) failed: Connection refused")
+            if "-v" in given
+            else 1
+        )
     except TimeoutError:
-        return call.complain(f"nc: connect to {host} port {port} (tcp) timed out: Operation now in progress") if "-v" in given else 1
+        return (
+            call.complain(f"nc: connect to {host} port {port} (tcp) timed out: Operation now in progress")
+            if "-v" in given
+            else 1
+        )
     except OSError:
         return call.complain(f'nc: getaddrinfo for host "{host}" port {port}: Name or service not known')
     writer.close()
@@ -240,7 +340,9 @@ async def ping(call: Call) -> int:
     call.say(f"PING {host} ({host}) 56(84) bytes of data.")
     for number in range(1, count + 1 if good else 0):
         call.say(f"64 bytes from {host}: icmp_seq={number} ttl=58 time=1.{number:02} ms")
-    call.say(f"\n--- {host} ping statistics ---\n{count} packets transmitted, {count if good else 0} received, {0 if good else 100}% packet loss")
+    call.say(
+        f"\n--- {host} ping statistics ---\n{count} packets transmitted, {count if good else 0} received, {0 if good else 100}% packet loss"
+    )
     return 0 if good else 1
 
 
@@ -258,7 +360,9 @@ async def ip(call: Call) -> int:
         return 0
     call.say("1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000")
     call.say("    inet 127.0.0.1/8 scope host lo")
-    call.say("2: eth0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 9001 qdisc fq_codel state UP group default qlen 1000")
+    call.say(
+        "2: eth0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 9001 qdisc fq_codel state UP group default qlen 1000"
+    )
     call.say(f"    inet {address}/20 metric 100 brd {address} scope global dynamic eth0")
     return 0
 
@@ -275,8 +379,17 @@ async def iptables(call: Call) -> int:
         del words[position : position + 2]
     if not words:
         return call.complain("iptables v1.8.7 (nf_tables): no command specified", 2)
-    verb = {"--append": "-A", "--insert": "-I", "--delete": "-D", "--check": "-C", "--flush": "-F", "--list-rules": "-S",
-            "--list": "-L", "--policy": "-P", "--new-chain": "-N"}.get(words[0], words[0])  # fmt: skip
+    verb = {
+        "--append": "-A",
+        "--insert": "-I",
+        "--delete": "-D",
+        "--check": "-C",
+        "--flush": "-F",
+        "--list-rules": "-S",
+        "--list": "-L",
+        "--policy": "-P",
+        "--new-chain": "-N",
+    }.get(words[0], words[0])
     chains: dict[str, list[str]] = call.place.state.setdefault("iptables", {}).setdefault(table, {})
     chain = words[1] if len(words) > 1 and not words[1].startswith("-") else ""
     return _rule(call, chains, verb, chain, words[2:])
@@ -318,7 +431,11 @@ async def sysctl(call: Call) -> int:
         if "--system" in given:
             files += [f"/etc/sysctl.d/{name}" for name in call.place.disk.entries("/etc/sysctl.d")]
         lines = [line for file in files for line in call.place.disk.text(file).splitlines()]
-        words = [re.sub(r"\s*=\s*", "=", line.strip()) for line in lines if "=" in line and not line.strip().startswith(("#", ";"))]
+        words = [
+            re.sub(r"\s*=\s*", "=", line.strip())
+            for line in lines
+            if "=" in line and not line.strip().startswith(("#", ";"))
+        ]
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
@@ -345,6 +462,15 @@ async def ss(call: Call) -> int:
 
 
 COMMANDS: Mapping[str, Command] = {
-    "curl": curl, "wget": wget, "nc": nc, "netcat": nc, "ping": ping, "ip": ip, "iptables": iptables, "sysctl": sysctl,
-    "ip6tables": iptables, "ss": ss, "netstat": ss,
-}  # fmt: skip
+    "curl": curl,
+    "wget": wget,
+    "nc": nc,
+    "netcat": nc,
+    "ping": ping,
+    "ip": ip,
+    "iptables": iptables,
+    "sysctl": sysctl,
+    "ip6tables": iptables,
+    "ss": ss,
+    "netstat": ss,
+}

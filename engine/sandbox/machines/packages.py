@@ -48,7 +48,9 @@ def _sources(place: Place) -> list[tuple[str, str]]:
             fields = dict(re.findall(r"(?im)^([\w-]+):\s*(\S+)", text))
             found.append((fields.get("URIs", ""), fields.get("Signed-By", "")))
     text = place.disk.text("/etc/apt/sources.list")
-    found += [(uri, "") for uri in re.findall(r"(?m)^deb\s+(?:\[[^]]*\]\s+)?(https?://download\.docker\S+)", text)]
+    found += [
+        (uri, "") for uri in re.findall(r"(?m)^deb\s+(?:\[[^]]*\]\s+)?(https?://download\.docker\S+)", text)
+    ]
     return found
 
 
@@ -75,7 +77,9 @@ def _unpack(place: Place, name: str, package: Package) -> None:
         users.add_group(place, group, system=True)
     for unit in package.units:
         text = f"[Unit]\nDescription={_DESCRIPTIONS.get(unit, unit)}\n\n[Service]\nType=notify\nExecStart=/usr/bin/{unit}\n"
-        place.disk.write(f"/usr/lib/systemd/system/{unit}.service", text + "\n[Install]\nWantedBy=multi-user.target\n")
+        place.disk.write(
+            f"/usr/lib/systemd/system/{unit}.service", text + "\n[Install]\nWantedBy=multi-user.target\n"
+        )
     if name == "nginx":
         place.disk.write("/var/www/html/index.nginx-debian.html", _WELCOME)
         place.disk.write("/usr/sbin/nginx", place.disk.read("/usr/bin/nginx"), 0o755)
@@ -94,8 +98,16 @@ _WELCOME = "<!DOCTYPE html>\n<html>\n<head>\n<title>Welcome to nginx!</title>\n<
 
 async def apt_get(call: Call) -> int:
     """apt-get and apt: update, install, remove, purge, autoremove, upgrade, clean, list."""
-    same = {"--option": "-o", "--yes": "-y", "--assume-yes": "-y", "--quiet": "-q", "--simulate": "-s", "--dry-run": "-s",
-            "--target-release": "-t", "--default-release": "-t"}  # fmt: skip
+    same = {
+        "--option": "-o",
+        "--yes": "-y",
+        "--assume-yes": "-y",
+        "--quiet": "-q",
+        "--simulate": "-s",
+        "--dry-run": "-s",
+        "--target-release": "-t",
+        "--default-release": "-t",
+    }
     given = options(call.args, values={"-o", "-t", "-c"}, same=same)
     if not call.place.system.has_apt:
         return call.complain(f"bash: {call.name}: command not found", 127)
@@ -107,12 +119,23 @@ async def apt_get(call: Call) -> int:
         call.complain(f"E: Could not open lock file {lock} - open (13: Permission denied)")
         return call.complain(f"E: Unable to acquire the dpkg frontend lock ({lock}), are you root?", 100)
     verbs = {
-        "update": _update, "install": _install, "remove": _remove, "purge": _remove, "autoremove": _nothing,
-        "upgrade": _nothing, "dist-upgrade": _nothing, "full-upgrade": _nothing, "clean": _quiet, "autoclean": _quiet,
-        "check": _quiet, "reinstall": _install,
-    }  # fmt: skip
+        "update": _update,
+        "install": _install,
+        "remove": _remove,
+        "purge": _remove,
+        "autoremove": _nothing,
+        "upgrade": _nothing,
+        "dist-upgrade": _nothing,
+        "full-upgrade": _nothing,
+        "clean": _quiet,
+        "autoclean": _quiet,
+        "check": _quiet,
+        "reinstall": _install,
+    }
     if verb not in verbs:
-        return call.complain(f"E: Invalid operation {verb}" if verb else "apt 2.4.14 (amd64)", 100 if verb else 1)
+        return call.complain(
+            f"E: Invalid operation {verb}" if verb else "apt 2.4.14 (amd64)", 100 if verb else 1
+        )
     if verb == "purge":
         call.place.state.setdefault("purging", True)
     any_error = "any" in " ".join(word for word in given.every("-o") if "Error-Mode" in word)
@@ -148,7 +171,11 @@ def _archives(place: Place) -> list[tuple[str, str, str]]:
     system = place.system
     secure = "https" if system.id == "debian" else "http"
     own = (f"{secure}://{system.mirror}/{system.id} {system.codename}", system.mirror, "-")
-    others = [(f"{uri.rstrip('/')} {system.codename}", uri.split("/")[2], key) for uri, key in _sources(place) if "://" in uri]
+    others = [
+        (f"{uri.rstrip('/')} {system.codename}", uri.split("/")[2], key)
+        for uri, key in _sources(place)
+        if "://" in uri
+    ]
     return [own, *(other for other in others if other[1] != system.mirror)]
 
 
@@ -158,9 +185,13 @@ def _update(call: Call, names: Sequence[str], dry: bool, strict: bool) -> int:
         if not place.network.internet():
             call.say(f"Err:{number} {archive} InRelease\n  Temporary failure resolving '{host}'")
             base, suite = archive.split(" ")
-            errors.append(f"W: Failed to fetch {base}/dists/{suite}/InRelease  Temporary failure resolving '{host}'")
+            errors.append(
+                f"W: Failed to fetch {base}/dists/{suite}/InRelease  Temporary failure resolving '{host}'"
+            )
         elif key != "-" and not _signed(place, key):
-            call.say(f"Err:{number} {archive} InRelease\n  The following signatures couldn't be verified because the public key is not available: NO_PUBKEY 7EA0A9C3F273FCD8")
+            call.say(
+                f"Err:{number} {archive} InRelease\n  The following signatures couldn't be verified because the public key is not available: NO_PUBKEY 7EA0A9C3F273FCD8"
+            )
             errors.append(
                 f"W: GPG error: {archive} InRelease: The following signatures couldn't be verified because the public "
                 f"key is not available: NO_PUBKEY 7EA0A9C3F273FCD8\nE: The repository '{archive} InRelease' is not signed."
@@ -179,7 +210,9 @@ def _update(call: Call, names: Sequence[str], dry: bool, strict: bool) -> int:
     for error in errors:
         call.complain(error)
     if errors and not status:
-        call.complain("W: Some index files failed to download. They have been ignored, or old ones used instead.")
+        call.complain(
+            "W: Some index files failed to download. They have been ignored, or old ones used instead."
+        )
         status = 100 if strict else 0
     if not errors:
         place.disk.write("/var/lib/apt/periodic/update-success-stamp", str(time.time()), 0o644)
@@ -252,7 +285,9 @@ def _unfetched(call: Call, fresh: Sequence[str], known: Mapping[str, Package]) -
         version = _version(call.place, known[name])
         uri = f"http://{host}/{call.place.system.id}/pool/main/{name[0]}/{name}/{name}_{version}_amd64.deb"
         call.complain(f"E: Failed to fetch {uri}  Temporary failure resolving '{host}'")
-    return call.complain("E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?", 100)
+    return call.complain(
+        "E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?", 100
+    )
 
 
 def _remove(call: Call, names: Sequence[str], dry: bool, strict: bool) -> int:
@@ -302,15 +337,24 @@ async def apt_cache(call: Call) -> int:
             continue
         version = _version(call.place, known[name]) if name in known else have[name]
         if verb == "policy":
-            call.say(f"{name}:\n  Installed: {have.get(name, '(none)')}\n  Candidate: {version}\n  Version table:\n     {version} 500")
+            call.say(
+                f"{name}:\n  Installed: {have.get(name, '(none)')}\n  Candidate: {version}\n  Version table:\n     {version} 500"
+            )
         elif verb == "madison":
-            call.say(f" {name} | {version} | {call.place.system.mirror} {call.place.system.codename}/main amd64 Packages")
+            call.say(
+                f" {name} | {version} | {call.place.system.mirror} {call.place.system.codename}/main amd64 Packages"
+            )
         elif verb == "list":
-            call.say(f"{name}/{call.place.system.codename},now {version} amd64" + (" [installed]" if name in have else ""))
+            call.say(
+                f"{name}/{call.place.system.codename},now {version} amd64"
+                + (" [installed]" if name in have else "")
+            )
         elif verb == "show":
             call.say(f"Package: {name}\nVersion: {version}\nArchitecture: amd64\n")
     if verb == "search":
-        call.say("\n".join(f"{name} - {name}" for name in sorted(known) if any(word in name for word in names)))
+        call.say(
+            "\n".join(f"{name} - {name}" for name in sorted(known) if any(word in name for word in names))
+        )
     return 0
 
 
@@ -319,9 +363,18 @@ _FIELD = re.compile(r"\$\{([^};]+)(?:;(-?\d+))?\}")
 
 async def dpkg_query(call: Call) -> int:
     """dpkg-query -W [-f FORMAT] [NAME…], -s, -l, -L; dpkg with the same and --print-architecture, --configure."""
-    given = options(call.args, values={"-f"}, same={
-        "--showformat": "-f", "--show": "-W", "--status": "-s", "--list": "-l", "--listfiles": "-L", "--install": "-i"
-    })  # fmt: skip
+    given = options(
+        call.args,
+        values={"-f"},
+        same={
+            "--showformat": "-f",
+            "--show": "-W",
+            "--status": "-s",
+            "--list": "-l",
+            "--listfiles": "-L",
+            "--install": "-i",
+        },
+    )
     if "--print-architecture" in given:
         call.say("amd64")
         return 0
@@ -345,7 +398,11 @@ async def dpkg_query(call: Call) -> int:
 
 
 def _pad(value: str, width: str | None) -> str:
-    return value if width is None else (value.ljust(-int(width)) if width.startswith("-") else value.rjust(int(width)))
+    return (
+        value
+        if width is None
+        else (value.ljust(-int(width)) if width.startswith("-") else value.rjust(int(width)))
+    )
 
 
 def _rows(place: Place, pattern: str) -> list[dict[str, str]]:
@@ -355,11 +412,19 @@ def _rows(place: Place, pattern: str) -> list[dict[str, str]]:
         if fnmatch.fnmatch(name, pattern):
             there = name in installed(place)
             status = "install ok installed" if there else "deinstall ok config-files"
-            found.append({
-                "Package": name, "binary:Package": name, "Version": version, "Status": status, "Architecture": "amd64",
-                "db:Status-Status": status.split()[2], "db:Status-Abbrev": "ii " if there else "rc ",
-                "db:Status-Want": status.split()[0], "source:Package": name,
-            })  # fmt: skip
+            found.append(
+                {
+                    "Package": name,
+                    "binary:Package": name,
+                    "Version": version,
+                    "Status": status,
+                    "Architecture": "amd64",
+                    "db:Status-Status": status.split()[2],
+                    "db:Status-Abbrev": "ii " if there else "rc ",
+                    "db:Status-Want": status.split()[0],
+                    "source:Package": name,
+                }
+            )
     return found
 
 
@@ -368,19 +433,27 @@ def _status(call: Call, names: Sequence[str]) -> int:
     for name in names:
         rows = _rows(call.place, name)
         if not rows:
-            status = call.complain(f"dpkg-query: package '{name}' is not installed and no information is available")
+            status = call.complain(
+                f"dpkg-query: package '{name}' is not installed and no information is available"
+            )
         for row in rows:
-            call.say(f"Package: {name}\nStatus: {row['Status']}\nArchitecture: amd64\nVersion: {row['Version']}\n")
+            call.say(
+                f"Package: {name}\nStatus: {row['Status']}\nArchitecture: amd64\nVersion: {row['Version']}\n"
+            )
     return status
 
 
 def _list(call: Call, names: Sequence[str]) -> int:
-    call.say("Desired=Unknown/Install/Remove/Purge/Hold\n||/ Name           Version      Architecture Description\n+++-==============-============-============-=================================")
+    call.say(
+        "Desired=Unknown/Install/Remove/Purge/Hold\n||/ Name           Version      Architecture Description\n+++-==============-============-============-================================="
+    )
     status = 0
     for pattern in names or ["*"]:
         rows = _rows(call.place, pattern)
         for row in rows:
-            call.say(f"{row['db:Status-Abbrev']} {row['Package']:14} {row['Version']:12} amd64        {row['Package']}")
+            call.say(
+                f"{row['db:Status-Abbrev']} {row['Package']:14} {row['Version']:12} amd64        {row['Package']}"
+            )
         if not rows:
             status = call.complain(f"dpkg-query: no packages found matching {pattern}")
     return status
@@ -389,7 +462,9 @@ def _list(call: Call, names: Sequence[str]) -> int:
 async def dpkg(call: Call) -> int:
     """dpkg: what dpkg-query does; installing a file is refused with words."""
     if "-i" in call.args or "--install" in call.args:
-        return call.complain("dpkg: error: a simulated machine installs packages by name only; use apt-get install", 2)
+        return call.complain(
+            "dpkg: error: a simulated machine installs packages by name only; use apt-get install", 2
+        )
     return await dpkg_query(call)
 
 
@@ -402,22 +477,39 @@ async def apt_mark(call: Call) -> int:
             held.append(name)
         elif verb == "unhold" and name in held:
             held.remove(name)
-        call.say(f"{name} set on hold." if verb == "hold" else f"Canceled hold on {name}." if verb == "unhold" else f"{name} set to manually installed.")
+        call.say(
+            f"{name} set on hold."
+            if verb == "hold"
+            else f"Canceled hold on {name}."
+            if verb == "unhold"
+            else f"{name} set to manually installed."
+        )
     if verb == "showhold":
         call.out.extend("".join(f"{name}\n" for name in held).encode())
     if verb == "showmanual":
-        call.out.extend("".join(f"{name}\n" for name in sorted(installed(call.place)) if name in (names or installed(call.place))).encode())
+        call.out.extend(
+            "".join(
+                f"{name}\n"
+                for name in sorted(installed(call.place))
+                if name in (names or installed(call.place))
+            ).encode()
+        )
     return 0
 
 
 async def add_apt_repository(call: Call) -> int:
     """Refused with words: a source file with its own keyring is the way now."""
-    return call.complain("add-apt-repository: not on simulated machines; write /etc/apt/sources.list.d/NAME.list with [signed-by=/etc/apt/keyrings/…]")
+    return call.complain(
+        "add-apt-repository: not on simulated machines; write /etc/apt/sources.list.d/NAME.list with [signed-by=/etc/apt/keyrings/…]"
+    )
 
 
 async def apt_key(call: Call) -> int:
     """Gone since Debian 13 and deprecated before: says so."""
-    return call.complain("Warning: apt-key is deprecated. Manage keyring files in trusted.gpg.d instead (see apt-key(8)).\ngpg: no valid OpenPGP data found.", 2)
+    return call.complain(
+        "Warning: apt-key is deprecated. Manage keyring files in trusted.gpg.d instead (see apt-key(8)).\ngpg: no valid OpenPGP data found.",
+        2,
+    )
 
 
 async def gpg(call: Call) -> int:
@@ -445,7 +537,9 @@ async def dnf(call: Call) -> int:
     verb, names = (given.rest or [""])[0], given.rest[1:]
     have, known = installed(call.place), {**MAIN, "docker": MAIN["docker.io"]}
     if verb in ("install", "remove") and not call.login.is_root:
-        return call.complain("Error: This command has to be run with superuser privileges (under the root user on most systems).")
+        return call.complain(
+            "Error: This command has to be run with superuser privileges (under the root user on most systems)."
+        )
     if verb == "install" and set(names) - have.keys():
         return _dnf_install(call, names, known)
     for name in names if verb == "remove" else ():
@@ -455,13 +549,18 @@ async def dnf(call: Call) -> int:
     await _start_units(call)
     if verb == "list":
         call.say("\n".join(f"{name}.x86_64 {version} @System" for name, version in sorted(have.items())))
-    call.say("Complete!" if verb in ("install", "remove") else "", end="\n" if verb in ("install", "remove") else "")
+    call.say(
+        "Complete!" if verb in ("install", "remove") else "",
+        end="\n" if verb in ("install", "remove") else "",
+    )
     return 0
 
 
 def _dnf_install(call: Call, names: Sequence[str], known: Mapping[str, Package]) -> int:
     if not call.place.network.internet():
-        return call.complain("Errors during downloading metadata for repository 'amazonlinux':\n  - Curl error (28): Timeout was reached\nError: Failed to download metadata for repo 'amazonlinux'")
+        return call.complain(
+            "Errors during downloading metadata for repository 'amazonlinux':\n  - Curl error (28): Timeout was reached\nError: Failed to download metadata for repo 'amazonlinux'"
+        )
     for name in names:
         if name not in known:
             return call.complain(f"No match for argument: {name}\nError: Unable to find a match: {name}")
@@ -492,11 +591,21 @@ async def tool(call: Call) -> int:
 
 
 COMMANDS: Mapping[str, Command] = {
-    "apt-get": apt_get, "apt": apt_get, "apt-cache": apt_cache, "dpkg": dpkg, "dpkg-query": dpkg_query,
-    "apt-mark": apt_mark, "add-apt-repository": add_apt_repository, "apt-key": apt_key, "gpg": gpg, "dnf": dnf,
-    "yum": dnf, "rpm": rpm,
-}  # fmt: skip
+    "apt-get": apt_get,
+    "apt": apt_get,
+    "apt-cache": apt_cache,
+    "dpkg": dpkg,
+    "dpkg-query": dpkg_query,
+    "apt-mark": apt_mark,
+    "add-apt-repository": add_apt_repository,
+    "apt-key": apt_key,
+    "gpg": gpg,
+    "dnf": dnf,
+    "yum": dnf,
+    "rpm": rpm,
+}
 
 PACKAGED: Mapping[str, Command] = dict.fromkeys(
-    sorted({command for package in {**MAIN, **DOCKER}.values() for command in package.commands} - {"docker"}), tool
+    sorted({command for package in {**MAIN, **DOCKER}.values() for command in package.commands} - {"docker"}),
+    tool,
 )

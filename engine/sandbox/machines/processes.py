@@ -56,33 +56,52 @@ def process_of(container: State, image: State, has: Callable[[str], bool] = bool
     """What the container's command does with this image."""
     words = words_of(container)
     text = " ".join(words)
-    bare = [word for word in words if word not in ("/docker-entrypoint.sh", "docker-entrypoint.sh", "/entrypoint.sh", "tini", "-g", "--")]
+    bare = [
+        word
+        for word in words
+        if word not in ("/docker-entrypoint.sh", "docker-entrypoint.sh", "/entrypoint.sh", "tini", "-g", "--")
+    ]
     if words[:1] == ["/hello"]:
         return Process(output=HELLO)
     need = image.get("Needs", "")
     if need and words[-1:] == (image["Config"]["Cmd"] or [""])[-1:] and not _has(container, need):
-        return Process(status=1, errors=f"Error: Database is uninitialized and superuser password is not specified.\n       You must specify {need} to a non-empty value.\n")
+        return Process(
+            status=1,
+            errors=f"Error: Database is uninitialized and superuser password is not specified.\n       You must specify {need} to a non-empty value.\n",
+        )
     if _SERVERS.search(text):
         return Process(stays=True, log=_greeting(container, text, image), stop_status=_stop_status(text))
     if len(bare) == 1 and bare[0] in _SHELLS:
         waits = container["Config"]["OpenStdin"] or container["Config"]["Tty"]
         attached = container["Sandbox"].get("attached", False)
-        return Process(stays=waits and not attached, script=None if not attached else f"{bare[0]} -s", stop_status=137 if "sh" in bare[0] else 0)
+        return Process(
+            stays=waits and not attached,
+            script=None if not attached else f"{bare[0]} -s",
+            stop_status=137 if "sh" in bare[0] else 0,
+        )
     if _WAITS.search(text):
         return Process(stays=True, stop_status=137, log=image.get("Prints", ""))
-    if image.get("Prints") and words == [*(image["Config"]["Entrypoint"] or []), *(image["Config"]["Cmd"] or [])]:
+    if image.get("Prints") and words == [
+        *(image["Config"]["Entrypoint"] or []),
+        *(image["Config"]["Cmd"] or []),
+    ]:
         return Process(output=image["Prints"])
     if bare and not has(bare[0]):
         why = "no such file or directory" if "/" in bare[0] else "executable file not found in $PATH"
-        return Process(missing=(
-            "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: "
-            f'unable to start container process: error during container init: exec: "{bare[0]}": {why}: unknown'
-        ))  # fmt: skip
+        return Process(
+            missing=(
+                "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: "
+                f'unable to start container process: error during container init: exec: "{bare[0]}": {why}: unknown'
+            )
+        )
     return Process(script=" ".join(quote(word) for word in bare) if bare else None)
 
 
 def _has(container: State, name: str) -> bool:
-    return any(item.startswith((f"{name}=", f"{name}_FILE=", "POSTGRES_HOST_AUTH", "MYSQL_ALLOW", "MYSQL_RANDOM")) for item in container["Config"]["Env"])
+    return any(
+        item.startswith((f"{name}=", f"{name}_FILE=", "POSTGRES_HOST_AUTH", "MYSQL_ALLOW", "MYSQL_RANDOM"))
+        for item in container["Config"]["Env"]
+    )
 
 
 def _stop_status(text: str) -> int:
@@ -117,15 +136,23 @@ def _greeting(container: State, text: str, image: State) -> str:
         tail = f"?token={token}" if token else ""
         lines = [
             "[I ServerApp] jupyter_lsp | extension was successfully linked.",
-            "[I ServerApp] Serving notebooks from local directory: " + (container["Config"]["WorkingDir"] or "/"),
+            "[I ServerApp] Serving notebooks from local directory: "
+            + (container["Config"]["WorkingDir"] or "/"),
             "[I ServerApp] Jupyter Server 2.17.0 is running at:",
             f"[I ServerApp] http://{container['Config']['Hostname']}:{port}/{sort}{tail}",
             f"[I ServerApp]     http://127.0.0.1:{port}/{sort}{tail}",
             "[I ServerApp] Use Control-C to stop this server and shut down all kernels (twice to skip confirmation).",
         ]
         if token:
-            lines += ["[C ServerApp] ", "    ", "    To access the server, open this file in a browser:", "        file:///root/.local/share/jupyter/runtime/jpserver-1-open.html",
-                      "    Or copy and paste one of these URLs:", f"        http://{container['Config']['Hostname']}:{port}/{sort}{tail}", f"        http://127.0.0.1:{port}/{sort}{tail}"]  # fmt: skip
+            lines += [
+                "[C ServerApp] ",
+                "    ",
+                "    To access the server, open this file in a browser:",
+                "        file:///root/.local/share/jupyter/runtime/jpserver-1-open.html",
+                "    Or copy and paste one of these URLs:",
+                f"        http://{container['Config']['Hostname']}:{port}/{sort}{tail}",
+                f"        http://127.0.0.1:{port}/{sort}{tail}",
+            ]
         return "\n".join(lines) + "\n"
     if "httpd" in text:
         return "AH00558: httpd: Could not reliably determine the server's fully qualified domain name, using 172.17.0.2. Set the 'ServerName' directive globally to suppress this message\nAH00489: Apache/2.4.65 (Unix) configured -- resuming normal operations\n"
@@ -141,12 +168,17 @@ def _greeting(container: State, text: str, image: State) -> str:
 class ContainerPlace(Place):
     """The inside of one container: its files over the image's, the commands of its system."""
 
-    def __init__(self, engine: DockerEngine, container: State, image: State, kept: Path | None = None) -> None:
+    def __init__(
+        self, engine: DockerEngine, container: State, image: State, kept: Path | None = None
+    ) -> None:
         system = SYSTEMS[image["System"]]
         super().__init__(
-            hostname=container["Config"]["Hostname"], system=system, disk=Disk(), network=engine.place.network,
+            hostname=container["Config"]["Hostname"],
+            system=system,
+            disk=Disk(),
+            network=engine.place.network,
             state=container["Sandbox"].setdefault("state", {}),
-        )  # fmt: skip
+        )
         self.engine, self.container, self.image = engine, container, image
         self.commands = {**_COMMANDS, **({"jupyter": jupyter} if self._has_jupyter() else {})}
         self.packaged = packages.PACKAGED
@@ -171,7 +203,11 @@ class ContainerPlace(Place):
         if name.startswith("/"):
             return self.disk.exists(name)
         folders = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-        path = dict(item.partition("=")[::2] for item in self.container["Config"]["Env"]).get("PATH", "").split(":")
+        path = (
+            dict(item.partition("=")[::2] for item in self.container["Config"]["Env"])
+            .get("PATH", "")
+            .split(":")
+        )
         known = name in self.commands or name in bash_builtins()
         return known or any(self.disk.exists(f"{folder}/{name}") for folder in (*folders, *path))
 
@@ -191,13 +227,23 @@ class ContainerPlace(Place):
             ports.append(_port(text, 8000))
         return {port: self.handler(port) for port in ports}
 
-    async def run(self, script: str, *, stdin: bytes = b"", user: str = "", env: Mapping[str, str] | None = None, cwd: str = "") -> Result:
+    async def run(
+        self,
+        script: str,
+        *,
+        stdin: bytes = b"",
+        user: str = "",
+        env: Mapping[str, str] | None = None,
+        cwd: str = "",
+    ) -> Result:
         """Run a script in the container's shell; what is mounted is the host's."""
         self.mount()
         login = self._login(user or self.container["Config"]["User"])
         given = dict(item.partition("=")[::2] for item in self.container["Config"]["Env"])
         folder = cwd or self.container["Config"]["WorkingDir"] or "/"
-        result = await execute(Run(self, login, script, stdin, {"HOSTNAME": self.hostname, **given, **(env or {})}, folder))
+        result = await execute(
+            Run(self, login, script, stdin, {"HOSTNAME": self.hostname, **given, **(env or {})}, folder)
+        )
         self.unmount()
         return result
 
@@ -243,12 +289,17 @@ class ContainerPlace(Place):
         text = " ".join(words_of(self.container))
 
         def note(request: http.Request, reply: http.Reply) -> None:
-            self.engine.log(self.container, f'172.17.0.1 - - "{request.method} {request.path} HTTP/1.1" {reply.status} {len(reply.body)}\n')
+            self.engine.log(
+                self.container,
+                f'172.17.0.1 - - "{request.method} {request.path} HTTP/1.1" {reply.status} {len(reply.body)}\n',
+            )
 
         if _is_jupyter(text):
             return http.jupyter(jupyter_token(self.container)) if port == _port(text, 8888) else http.silent
         if "httpd" in text and port == 80:
-            return http.folder(self._files, "/usr/local/apache2/htdocs", "Apache/2.4.65 (Unix)", listing=True, note=note)
+            return http.folder(
+                self._files, "/usr/local/apache2/htdocs", "Apache/2.4.65 (Unix)", listing=True, note=note
+            )
         if "nginx" in text and port == 80:
             return http.folder(self._files, "/usr/share/nginx/html", "nginx/1.29.1", note=note)
         if "http.server" in text:
@@ -256,7 +307,9 @@ class ContainerPlace(Place):
             root = match[1] if match else self.container["Config"]["WorkingDir"] or "/"
             return http.folder(self._files, root, "SimpleHTTP/0.6 Python/3.12", listing=True, note=note)
         if "whoami" in text:
-            return http.fixed("whoami", lambda request: f"Hostname: {self.hostname}\nGET {request.path} HTTP/1.1\n")
+            return http.fixed(
+                "whoami", lambda request: f"Hostname: {self.hostname}\nGET {request.path} HTTP/1.1\n"
+            )
         if self.image.get("Base") == "registry":
             return http.fixed("registry", lambda request: "{}", "application/json")
         return http.silent
@@ -270,7 +323,9 @@ async def jupyter(call: Call) -> int:
         port = _port(" ".join(words_of(call.place.container)), 8888)
         call.say("Currently running servers:")
         tail = f"?token={token}" if token else ""
-        call.say(f"http://{call.place.hostname}:{port}/{tail} :: {call.place.container['Config']['WorkingDir'] or '/'}")
+        call.say(
+            f"http://{call.place.hostname}:{port}/{tail} :: {call.place.container['Config']['WorkingDir'] or '/'}"
+        )
         return 0
     call.say("Selected Jupyter core packages...\njupyter_server   : 2.17.0\nnotebook         : 7.4.7")
     return 0
@@ -286,11 +341,19 @@ async def pip(call: Call) -> int:
     for file in given.every("-r"):
         names += [line.split("#")[0].strip() for line in call.place.disk.text(call.path(file)).splitlines()]
         if not call.place.disk.is_file(call.path(file)):
-            return call.complain(f"ERROR: Could not open requirements file: [Errno 2] No such file or directory: '{file}'")
-    names = [re.split(r"[\[<>=!~ ;]", name)[0] for name in names if name and not name.startswith(("-", "/", "."))]
+            return call.complain(
+                f"ERROR: Could not open requirements file: [Errno 2] No such file or directory: '{file}'"
+            )
+    names = [
+        re.split(r"[\[<>=!~ ;]", name)[0] for name in names if name and not name.startswith(("-", "/", "."))
+    ]
     if not call.place.network.internet():
-        call.complain("WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by 'NewConnectionError': Temporary failure in name resolution")
-        return call.complain(f"ERROR: Could not find a version that satisfies the requirement {(names or ['pip'])[0]} (from versions: none)\nERROR: No matching distribution found for {(names or ['pip'])[0]}")
+        call.complain(
+            "WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by 'NewConnectionError': Temporary failure in name resolution"
+        )
+        return call.complain(
+            f"ERROR: Could not find a version that satisfies the requirement {(names or ['pip'])[0]} (from versions: none)\nERROR: No matching distribution found for {(names or ['pip'])[0]}"
+        )
     call.say(f"Successfully installed {' '.join(names)}")
     return 0
 
@@ -314,12 +377,22 @@ async def python(call: Call) -> int:
 async def apk(call: Call) -> int:
     """apk add, apk update: needs a way to the internet."""
     if not call.place.network.internet():
-        return call.complain("WARNING: fetching https://dl-cdn.alpinelinux.org/alpine/v3.22/main: DNS: transient error (try again later)\nERROR: unable to select packages")
+        return call.complain(
+            "WARNING: fetching https://dl-cdn.alpinelinux.org/alpine/v3.22/main: DNS: transient error (try again later)\nERROR: unable to select packages"
+        )
     call.say("OK: 12 MiB in 24 packages")
     return 0
 
 
 _COMMANDS: Mapping[str, Command] = {
-    **filesystem.COMMANDS, **users.COMMANDS, **packages.COMMANDS, **network.COMMANDS, **system_commands.COMMANDS,
-    "pip": pip, "pip3": pip, "python3": python, "python": python, "apk": apk,
-}  # fmt: skip
+    **filesystem.COMMANDS,
+    **users.COMMANDS,
+    **packages.COMMANDS,
+    **network.COMMANDS,
+    **system_commands.COMMANDS,
+    "pip": pip,
+    "pip3": pip,
+    "python3": python,
+    "python": python,
+    "apk": apk,
+}

@@ -66,7 +66,9 @@ class Services:
             if self.place.disk.is_file(path):
                 return parse_unit(full, path, self.place.disk.text(path))
         if full.removesuffix(".service").removesuffix(".target") in _STATIC:
-            return Unit(full, f"/usr/lib/systemd/system/{full}", "", {"Type": ["oneshot"], "RemainAfterExit": ["yes"]})
+            return Unit(
+                full, f"/usr/lib/systemd/system/{full}", "", {"Type": ["oneshot"], "RemainAfterExit": ["yes"]}
+            )
         return None
 
     def state(self, name: str) -> dict[str, Any]:
@@ -74,7 +76,9 @@ class Services:
         short = name.removesuffix(".service")
         if short in _STATIC:
             return {"active": "active", "sub": "running", "result": "success", "pid": 612, "since": 0}
-        return self._states().get(short, {"active": "inactive", "sub": "dead", "result": "success", "pid": 0, "since": 0})
+        return self._states().get(
+            short, {"active": "inactive", "sub": "dead", "result": "success", "pid": 0, "since": 0}
+        )
 
     def is_active(self, name: str) -> bool:
         """Whether it runs, or stays on after it has run."""
@@ -135,7 +139,12 @@ class Services:
             good = self._can_run(unit)
         stays = kind != "oneshot" or unit.last("RemainAfterExit") in ("yes", "true", "1")
         self._set(name, good, kind, stays)
-        self.log(name, f"Finished {unit.last('Description', unit.name)}." if good else f"{unit.name}: Failed with result 'exit-code'.")
+        self.log(
+            name,
+            f"Finished {unit.last('Description', unit.name)}."
+            if good
+            else f"{unit.name}: Failed with result 'exit-code'.",
+        )
         if good and name.removesuffix(".service") == "docker" and self.place.docker is not None:
             await self.place.docker.boot()
         return good
@@ -145,11 +154,23 @@ class Services:
         number = int(self.place.state.get("pids", 1200)) + 7
         self.place.state["pids"] = number
         if not good:
-            self._states()[short] = {"active": "failed", "sub": "failed", "result": "exit-code", "pid": 0, "since": time.time()}
+            self._states()[short] = {
+                "active": "failed",
+                "sub": "failed",
+                "result": "exit-code",
+                "pid": 0,
+                "since": time.time(),
+            }
         elif stays:
             sub = "exited" if kind == "oneshot" else "running"
             pid = 0 if kind == "oneshot" else number
-            self._states()[short] = {"active": "active", "sub": sub, "result": "success", "pid": pid, "since": time.time()}
+            self._states()[short] = {
+                "active": "active",
+                "sub": sub,
+                "result": "success",
+                "pid": pid,
+                "since": time.time(),
+            }
         else:
             self._states().pop(short, None)
 
@@ -165,14 +186,21 @@ class Services:
         for line in unit.options.get(key, []):
             quiet = line.startswith("-")
             user = unit.last("User", "root")
-            env = dict(word.strip('"').partition("=")[::2] for text in unit.options.get("Environment", []) for word in text.split())
+            env = dict(
+                word.strip('"').partition("=")[::2]
+                for text in unit.options.get("Environment", [])
+                for word in text.split()
+            )
             script = line.lstrip("-@+!:")
             cwd = unit.last("WorkingDirectory", "/").lstrip("-")
             result = await execute(Run(self.place, self.place.login(user), script, env=env, cwd=cwd))
             for text in (result.stdout + result.stderr).decode(errors="replace").splitlines():
                 self.log(unit.name, text)
             if result.status and not quiet:
-                self.log(unit.name, f"{unit.name}: Control process exited, code=exited, status={result.status}/FAILURE")
+                self.log(
+                    unit.name,
+                    f"{unit.name}: Control process exited, code=exited, status={result.status}/FAILURE",
+                )
                 return False
         return True
 
@@ -214,14 +242,20 @@ async def systemctl(call: Call) -> int:
     given = options(call.args, values={"-p", "-t", "-n", "--state", "-s", "--job-mode"}, same=_SAME)
     services = call.place.services
     if services is None:
-        return call.complain("System has not been booted with systemd as init system (PID 1). Can't operate.\nFailed to connect to bus: Host is down")
+        return call.complain(
+            "System has not been booted with systemd as init system (PID 1). Can't operate.\nFailed to connect to bus: Host is down"
+        )
     verb, names = (given.rest or ["list-units"])[0], given.rest[1:]
     action = _VERBS.get(verb)
     if action is None:
         return call.complain(f"Unknown command verb {verb}.")
     if verb in _CHANGING and not call.login.is_root:
-        what = {"enable": "enable unit", "disable": "disable unit", "daemon-reload": "reload daemon"}.get(verb)
-        return call.complain(f"Failed to {what or f'{verb} {_full(names[0]) if names else str()}'}: Interactive authentication required.")
+        what = {"enable": "enable unit", "disable": "disable unit", "daemon-reload": "reload daemon"}.get(
+            verb
+        )
+        return call.complain(
+            f"Failed to {what or f'{verb} {_full(names[0]) if names else str()}'}: Interactive authentication required."
+        )
     return await action(call, services, names, given)
 
 
@@ -245,7 +279,9 @@ async def _start(call: Call, services: Services, names: Sequence[str], given: Op
             await services.stop(name)
         if not await services.start(name):
             call.complain(f"Job for {_full(name)} failed because the control process exited with error code.")
-            status = call.complain(f'See "systemctl status {_full(name)}" and "journalctl -xeu {_full(name)}" for details.')
+            status = call.complain(
+                f'See "systemctl status {_full(name)}" and "journalctl -xeu {_full(name)}" for details.'
+            )
     return status
 
 
@@ -261,11 +297,15 @@ async def _enable(call: Call, services: Services, names: Sequence[str], given: O
     for name in names:
         unit = services.unit(name)
         if services.enabled(name) == "masked":
-            return call.complain(f"Failed to enable unit: Unit file /etc/systemd/system/{_full(name)} is masked.")
+            return call.complain(
+                f"Failed to enable unit: Unit file /etc/systemd/system/{_full(name)} is masked."
+            )
         if unit is None:
             return call.complain(f"Failed to enable unit: Unit file {_full(name)} does not exist.")
         if services.enabled(name) == "static":
-            call.complain("The unit files have no installation config (WantedBy=, RequiredBy=, Also=,\nAlias= settings in the [Install] section, and DefaultInstance= for template\nunits). This means they are not meant to be enabled using systemctl.")
+            call.complain(
+                "The unit files have no installation config (WantedBy=, RequiredBy=, Also=,\nAlias= settings in the [Install] section, and DefaultInstance= for template\nunits). This means they are not meant to be enabled using systemctl."
+            )
         message = services.enable(name)
         if message and "-q" not in given:
             call.complain(message)
@@ -387,7 +427,11 @@ async def _list(call: Call, services: Services, names: Sequence[str], given: Opt
             unit = services.unit(name) if name.endswith(".service") else None
             if unit is not None:
                 state = services.state(name)
-                text = services.enabled(name) if given.rest[:1] == ["list-unit-files"] else f"loaded {state['active']} {state['sub']} {unit.last('Description')}"
+                text = (
+                    services.enabled(name)
+                    if given.rest[:1] == ["list-unit-files"]
+                    else f"loaded {state['active']} {state['sub']} {unit.last('Description')}"
+                )
                 call.say(f"{name} {text}")
     return 0
 
@@ -397,24 +441,57 @@ async def _running(call: Call, services: Services, names: Sequence[str], given: 
     return 0
 
 
-_CHANGING = frozenset({
-    "start", "stop", "restart", "reload", "reload-or-restart", "try-restart", "enable", "disable", "mask", "unmask",
-    "daemon-reload", "reset-failed", "kill",
-})  # fmt: skip
+_CHANGING = frozenset(
+    {
+        "start",
+        "stop",
+        "restart",
+        "reload",
+        "reload-or-restart",
+        "try-restart",
+        "enable",
+        "disable",
+        "mask",
+        "unmask",
+        "daemon-reload",
+        "reset-failed",
+        "kill",
+    }
+)
 
 _VERBS = {
-    "start": _start, "restart": _start, "reload": _start, "reload-or-restart": _start, "try-restart": _start,
-    "stop": _stop, "kill": _stop, "enable": _enable, "disable": _disable, "mask": _mask, "unmask": _mask,
-    "is-active": _is_active, "is-failed": _is_active, "is-enabled": _is_enabled, "show": _show, "status": _status,
-    "daemon-reload": _nothing, "reset-failed": _nothing, "daemon-reexec": _nothing, "cat": _cat, "list-units": _list,
-    "list-unit-files": _list, "is-system-running": _running,
-}  # fmt: skip
+    "start": _start,
+    "restart": _start,
+    "reload": _start,
+    "reload-or-restart": _start,
+    "try-restart": _start,
+    "stop": _stop,
+    "kill": _stop,
+    "enable": _enable,
+    "disable": _disable,
+    "mask": _mask,
+    "unmask": _mask,
+    "is-active": _is_active,
+    "is-failed": _is_active,
+    "is-enabled": _is_enabled,
+    "show": _show,
+    "status": _status,
+    "daemon-reload": _nothing,
+    "reset-failed": _nothing,
+    "daemon-reexec": _nothing,
+    "cat": _cat,
+    "list-units": _list,
+    "list-unit-files": _list,
+    "is-system-running": _running,
+}
 
 
 async def service(call: Call) -> int:
     """service NAME VERB: systemctl's words turned round."""
     if len(call.args) < 2:
-        return call.complain("Usage: service < option > | --status-all | [ service_name [ command | --full-restart ] ]")
+        return call.complain(
+            "Usage: service < option > | --status-all | [ service_name [ command | --full-restart ] ]"
+        )
     call.args = [call.args[1], call.args[0]]
     return await systemctl(call)
 
@@ -445,7 +522,11 @@ async def cloud_init(call: Call) -> int:
         return call.complain("usage: cloud-init status [--wait] [--long]", 2)
     call.say(f"status: {state}")
     if "--long" in call.args or "-l" in call.args:
-        call.say("detail:\nDataSourceEc2Local" if state == "done" else "detail:\n('scripts_user', RuntimeError('Runparts: 1 failures'))")
+        call.say(
+            "detail:\nDataSourceEc2Local"
+            if state == "done"
+            else "detail:\n('scripts_user', RuntimeError('Runparts: 1 failures'))"
+        )
     return 1 if state == "error" else 0
 
 
@@ -456,7 +537,9 @@ async def cloud_config(place: Place, text: str) -> tuple[int, str]:
     except yaml.YAMLError as error:
         return 1, f"Failed loading yaml blob. {error}\n"
     for file in asked.get("write_files", []):
-        place.disk.write(file["path"], str(file.get("content", "")), int(str(file.get("permissions", "0644")), 8))
+        place.disk.write(
+            file["path"], str(file.get("content", "")), int(str(file.get("permissions", "0644")), 8)
+        )
     lines = []
     if asked.get("package_update") or asked.get("packages"):
         lines.append("apt-get update")
@@ -473,5 +556,8 @@ async def cloud_config(place: Place, text: str) -> tuple[int, str]:
 
 
 COMMANDS: Mapping[str, Command] = {
-    "systemctl": systemctl, "service": service, "journalctl": journalctl, "cloud-init": cloud_init,
-}  # fmt: skip
+    "systemctl": systemctl,
+    "service": service,
+    "journalctl": journalctl,
+    "cloud-init": cloud_init,
+}

@@ -18,7 +18,9 @@ _FIRST = 1 << 16
 _LIMIT = 100_000_000
 _NUMBER = itertools.count(1)
 
-SHELLS = frozenset({"sh", "bash", "dash", "/bin/sh", "/bin/bash", "/usr/bin/sh", "/usr/bin/bash", "/bin/dash"})
+SHELLS = frozenset(
+    {"sh", "bash", "dash", "/bin/sh", "/bin/bash", "/usr/bin/sh", "/usr/bin/bash", "/bin/dash"}
+)
 
 
 @dataclass
@@ -130,7 +132,12 @@ def _commands(place: Place, has_input: bool) -> dict[str, Command]:
         # Without shared input bash's own are right, and faster.
         for name in ("cat", "head", "dd"):
             found.pop(name, None)
-    return {**found, **{f"@{name}": command for name, command in place.packaged.items()}}
+    for name, command in place.packaged.items():
+        found[f"@{name}"] = command
+        if place.disk.exists(f"/usr/bin/{name}"):
+            # Faster than by its file in the path, which is for what is installed within the same script.
+            found[name] = command
+    return found
 
 
 def _report(error: str, err: bytearray) -> int:

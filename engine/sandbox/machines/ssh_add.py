@@ -23,7 +23,11 @@ async def ssh_add(call: Call) -> int:
         call.say("The agent has no identities.")
         return 1
     for key in keys:
-        public = asyncssh.SSHKey.get_fingerprint(key) if isinstance(key, asyncssh.SSHKey) else _fingerprint(key.public_data)
+        public = (
+            asyncssh.SSHKey.get_fingerprint(key)
+            if isinstance(key, asyncssh.SSHKey)
+            else _fingerprint(key.public_data)
+        )
         name = key.get_comment() or "key"
         if "-L" in given:
             call.say(f"{key.algorithm.decode()} {_text(key.public_data)} {name}")

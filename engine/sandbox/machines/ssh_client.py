@@ -13,11 +13,17 @@ from engine.sandbox.machines.command import Call, Command, options
 
 async def ssh(call: Call) -> int:
     """ssh [-A] [-p PORT] [-l USER] [-i FILE] [-o NAME=VALUE] [USER@]HOST COMMAND…."""
-    given = options(call.args, values={"-p", "-l", "-i", "-o", "-F", "-J", "-W", "-L", "-R", "-D", "-e", "-E", "-c", "-m"}, stop=True)
+    given = options(
+        call.args,
+        values={"-p", "-l", "-i", "-o", "-F", "-J", "-W", "-L", "-R", "-D", "-e", "-E", "-c", "-m"},
+        stop=True,
+    )
     if "-V" in given:
         return call.complain("OpenSSH_8.9p1 Ubuntu-3ubuntu0.13, OpenSSL 3.0.2 15 Mar 2022", 0)
     if not given.rest:
-        return call.complain("usage: ssh [-46AaCfGgKkMNnqsTtVvXxYy] destination [command [argument ...]]", 255)
+        return call.complain(
+            "usage: ssh [-46AaCfGgKkMNnqsTtVvXxYy] destination [command [argument ...]]", 255
+        )
     user, _, host = given.rest[0].rpartition("@")
     port = int(given.last("-p", "22"))
     try:
@@ -52,11 +58,19 @@ async def _session(
     pump = asyncio.ensure_future(_pump(theirs, *streams))
     try:
         async with asyncssh.connect(
-            host, sock=ours, username=user, known_hosts=None, config=None, agent_path=agent or None,
-            agent_forwarding=bool(forward and agent), client_keys=keys or ([] if not agent else ()),
-        ) as connection:  # fmt: skip
+            host,
+            sock=ours,
+            username=user,
+            known_hosts=None,
+            config=None,
+            agent_path=agent or None,
+            agent_forwarding=bool(forward and agent),
+            client_keys=keys or ([] if not agent else ()),
+        ) as connection:
             command = words[0] if len(words) == 1 else join(words) if words else "bash -s"
-            done = await connection.run(" ".join(words) if words else command, input=await call.read(), encoding=None)
+            done = await connection.run(
+                " ".join(words) if words else command, input=await call.read(), encoding=None
+            )
     except asyncssh.PermissionDenied:
         return call.complain(f"{user}@{host}: Permission denied (publickey).", 255)
     except (OSError, asyncssh.Error):

@@ -30,22 +30,57 @@ async def hostnamectl(call: Call) -> int:
         call.place.disk.write("/etc/hostname", f"{call.args[1]}\n", 0o644)
         return 0
     system = call.place.system
-    call.say(f" Static hostname: {call.place.hostname}\nOperating System: {system.pretty}\n          Kernel: Linux {system.kernel}")
+    call.say(
+        f" Static hostname: {call.place.hostname}\nOperating System: {system.pretty}\n          Kernel: Linux {system.kernel}"
+    )
     return 0
 
 
 async def uname(call: Call) -> int:
     """uname [-a] [-s] [-n] [-r] [-m]."""
     place, letters = call.place, "".join(word.lstrip("-") for word in call.args) or "s"
-    parts = {"s": "Linux", "n": place.hostname, "r": place.system.kernel, "v": "#41-Ubuntu SMP", "m": "x86_64", "o": "GNU/Linux", "p": "x86_64", "i": "x86_64"}
-    call.say(" ".join(parts[letter] for letter in ("snrvmo" if "a" in letters else "snrvmopi") if letter in letters or "a" in letters))
+    parts = {
+        "s": "Linux",
+        "n": place.hostname,
+        "r": place.system.kernel,
+        "v": "#41-Ubuntu SMP",
+        "m": "x86_64",
+        "o": "GNU/Linux",
+        "p": "x86_64",
+        "i": "x86_64",
+    }
+    call.say(
+        " ".join(
+            parts[letter]
+            for letter in ("snrvmo" if "a" in letters else "snrvmopi")
+            if letter in letters or "a" in letters
+        )
+    )
     return 0
 
 
 async def lsb_release(call: Call) -> int:
     """lsb_release [-c] [-i] [-r] [-d] [-a] [-s]."""
-    given, system = options(call.args, same={"--short": "-s", "--codename": "-c", "--id": "-i", "--release": "-r", "--all": "-a", "--description": "-d"}), call.place.system
-    rows = {"-i": ("Distributor ID", system.id.capitalize()), "-d": ("Description", system.pretty), "-r": ("Release", system.version), "-c": ("Codename", system.codename)}
+    given, system = (
+        options(
+            call.args,
+            same={
+                "--short": "-s",
+                "--codename": "-c",
+                "--id": "-i",
+                "--release": "-r",
+                "--all": "-a",
+                "--description": "-d",
+            },
+        ),
+        call.place.system,
+    )
+    rows = {
+        "-i": ("Distributor ID", system.id.capitalize()),
+        "-d": ("Description", system.pretty),
+        "-r": ("Release", system.version),
+        "-c": ("Codename", system.codename),
+    }
     for option, (label, value) in rows.items():
         if option in given or "-a" in given:
             call.say(value if "-s" in given else f"{label}:\t{value}")
@@ -61,7 +96,9 @@ async def setsid(call: Call) -> int:
     """setsid, stdbuf, ionice, chronic COMMAND…: the command alone."""
     from engine.sandbox.machines.shell import run_words
 
-    given = options(call.args, values={"-n", "-c"} if call.name == "ionice" else {"-o", "-e", "-i"}, stop=True)
+    given = options(
+        call.args, values={"-n", "-c"} if call.name == "ionice" else {"-o", "-e", "-i"}, stop=True
+    )
     return await run_words(call, given.rest, call.login, call.env, call.cwd)
 
 
@@ -75,8 +112,14 @@ async def env(call: Call) -> int:
     """env [-i] [-u NAME] [NAME=VALUE…] [COMMAND…]."""
     from engine.sandbox.machines.shell import run_words
 
-    given = options(call.args, values={"-u", "-C"}, same={"--ignore-environment": "-i", "--unset": "-u"}, stop=True)
-    values = {} if "-i" in given else {name: value for name, value in call.env.items() if name not in given.every("-u")}
+    given = options(
+        call.args, values={"-u", "-C"}, same={"--ignore-environment": "-i", "--unset": "-u"}, stop=True
+    )
+    values = (
+        {}
+        if "-i" in given
+        else {name: value for name, value in call.env.items() if name not in given.every("-u")}
+    )
     words = list(given.rest)
     while words and "=" in words[0]:
         name, _, value = words.pop(0).partition("=")
@@ -88,8 +131,21 @@ async def env(call: Call) -> int:
 
 
 COMMANDS: Mapping[str, Command] = {
-    "hostname": hostname, "hostnamectl": hostnamectl, "uname": uname, "lsb_release": lsb_release, "uptime": uptime,
-    "env": env, "setsid": setsid, "stdbuf": setsid, "ionice": setsid, "timedatectl": nothing, "ufw": nothing,
-    "udevadm": nothing, "ldconfig": nothing, "locale-gen": nothing, "update-ca-certificates": nothing, "sync": nothing,
+    "hostname": hostname,
+    "hostnamectl": hostnamectl,
+    "uname": uname,
+    "lsb_release": lsb_release,
+    "uptime": uptime,
+    "env": env,
+    "setsid": setsid,
+    "stdbuf": setsid,
+    "ionice": setsid,
+    "timedatectl": nothing,
+    "ufw": nothing,
+    "udevadm": nothing,
+    "ldconfig": nothing,
+    "locale-gen": nothing,
+    "update-ca-certificates": nothing,
+    "sync": nothing,
     "needrestart": nothing,
-}  # fmt: skip
+}

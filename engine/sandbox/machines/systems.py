@@ -48,21 +48,48 @@ class System:
 
 SYSTEMS = {
     "ubuntu-22.04": System(
-        "ubuntu", "22.04", "jammy", "Ubuntu 22.04.5 LTS", "ubuntu", "6.8.0-1039-aws", "archive.ubuntu.com", "debian"
+        "ubuntu",
+        "22.04",
+        "jammy",
+        "Ubuntu 22.04.5 LTS",
+        "ubuntu",
+        "6.8.0-1039-aws",
+        "archive.ubuntu.com",
+        "debian",
     ),
     "ubuntu-24.04": System(
-        "ubuntu", "24.04", "noble", "Ubuntu 24.04.3 LTS", "ubuntu", "6.14.0-1014-aws", "archive.ubuntu.com", "debian"
+        "ubuntu",
+        "24.04",
+        "noble",
+        "Ubuntu 24.04.3 LTS",
+        "ubuntu",
+        "6.14.0-1014-aws",
+        "archive.ubuntu.com",
+        "debian",
     ),
     "debian-12": System(
-        "debian", "12", "bookworm", "Debian GNU/Linux 12 (bookworm)", "admin", "6.1.0-40-cloud-amd64",
+        "debian",
+        "12",
+        "bookworm",
+        "Debian GNU/Linux 12 (bookworm)",
+        "admin",
+        "6.1.0-40-cloud-amd64",
         "deb.debian.org",
     ),
     "amazon-linux-2023": System(
-        "amzn", "2023", "", "Amazon Linux 2023", "ec2-user", "6.1.153-175.280.amzn2023.x86_64",
-        "al2023-repos-us-east-1-de612dc2.s3.dualstack.us-east-1.amazonaws.com", "fedora",
+        "amzn",
+        "2023",
+        "",
+        "Amazon Linux 2023",
+        "ec2-user",
+        "6.1.153-175.280.amzn2023.x86_64",
+        "al2023-repos-us-east-1-de612dc2.s3.dualstack.us-east-1.amazonaws.com",
+        "fedora",
     ),
-    "alpine-3.22": System("alpine", "3.22.2", "", "Alpine Linux v3.22", "root", "6.8.0-1039-aws", "dl-cdn.alpinelinux.org"),
-}  # fmt: skip
+    "alpine-3.22": System(
+        "alpine", "3.22.2", "", "Alpine Linux v3.22", "root", "6.8.0-1039-aws", "dl-cdn.alpinelinux.org"
+    ),
+}
 """By the names that playbooks and the catalogue of images use."""
 
 

@@ -40,7 +40,9 @@ def add_user(place: Place, name: str, given: Options | None = None) -> None:
     group = given.last("--gid")
     gid = _gid(place, group) if group else add_group(place, name, system=system, gid=_same(place, uid))
     home = given.last("--home-dir") or f"/home/{name}"
-    shell = given.last("--shell") or ("/usr/sbin/nologin" if system and "--create-home" not in given else "/bin/sh")
+    shell = given.last("--shell") or (
+        "/usr/sbin/nologin" if system and "--create-home" not in given else "/bin/sh"
+    )
     rows[name] = [name, "x", uid, gid, given.last("--comment"), home, shell]
     shadow[name] = [name, given.last("--password") or "!", "20400", "0", "99999", "7", "", "", ""]
     write_table(place, "/etc/passwd", rows)
@@ -90,20 +92,50 @@ def _gid(place: Place, group: str) -> str:
 
 def _need_root(call: Call) -> None:
     if not call.login.is_root:
-        raise Failed(f"{call.name}: Permission denied.\n{call.name}: cannot lock /etc/passwd; try again later.", 1)
+        raise Failed(
+            f"{call.name}: Permission denied.\n{call.name}: cannot lock /etc/passwd; try again later.", 1
+        )
 
 
 _USER_OPTIONS = {
-    "-c": "--comment", "-d": "--home-dir", "--home": "--home-dir", "-e": "--expiredate", "-g": "--gid",
-    "-G": "--groups", "-m": "--create-home", "-M": "--no-create-home", "-N": "--no-user-group",
-    "-o": "--non-unique", "-p": "--password", "-r": "--system", "-s": "--shell", "-u": "--uid",
-    "-U": "--user-group", "-k": "--skel", "-b": "--base-dir", "-a": "--append", "-l": "--login", "-L": "--lock",
-    "-U ": "--unlock", "--move-home": "--create-home", "-f": "--inactive",
-}  # fmt: skip
+    "-c": "--comment",
+    "-d": "--home-dir",
+    "--home": "--home-dir",
+    "-e": "--expiredate",
+    "-g": "--gid",
+    "-G": "--groups",
+    "-m": "--create-home",
+    "-M": "--no-create-home",
+    "-N": "--no-user-group",
+    "-o": "--non-unique",
+    "-p": "--password",
+    "-r": "--system",
+    "-s": "--shell",
+    "-u": "--uid",
+    "-U": "--user-group",
+    "-k": "--skel",
+    "-b": "--base-dir",
+    "-a": "--append",
+    "-l": "--login",
+    "-L": "--lock",
+    "-U ": "--unlock",
+    "--move-home": "--create-home",
+    "-f": "--inactive",
+}
 _USER_VALUES = {
-    "--comment", "--home-dir", "--expiredate", "--gid", "--groups", "--password", "--shell", "--uid", "--skel",
-    "--base-dir", "--login", "--inactive",
-}  # fmt: skip
+    "--comment",
+    "--home-dir",
+    "--expiredate",
+    "--gid",
+    "--groups",
+    "--password",
+    "--shell",
+    "--uid",
+    "--skel",
+    "--base-dir",
+    "--login",
+    "--inactive",
+}
 
 
 async def useradd(call: Call) -> int:
@@ -217,7 +249,9 @@ async def groupadd(call: Call) -> int:
     """groupadd [-f] [-r] [-g GID] NAME."""
     _need_root(call)
     given = options(
-        call.args, values={"--gid"}, same={"-g": "--gid", "-r": "--system", "-f": "--force", "-o": "--non-unique"}
+        call.args,
+        values={"--gid"},
+        same={"-g": "--gid", "-r": "--system", "-f": "--force", "-o": "--non-unique"},
     )
     name, rows = (given.rest or [""])[0], table(call.place, "/etc/group")
     if name in rows:
@@ -340,17 +374,29 @@ def _may_sudo(call: Call) -> bool:
     if call.login.is_root:
         return True
     rules = [call.place.disk.text("/etc/sudoers")]
-    rules += [call.place.disk.text(f"/etc/sudoers.d/{name}") for name in call.place.disk.entries("/etc/sudoers.d")]
+    rules += [
+        call.place.disk.text(f"/etc/sudoers.d/{name}") for name in call.place.disk.entries("/etc/sudoers.d")
+    ]
     for line in "\n".join(rules).splitlines():
         who = line.split()[:1]
-        if "NOPASSWD" in line and who and who[0] in (call.login.user, *(f"%{group}" for group in call.login.groups)):
+        if (
+            "NOPASSWD" in line
+            and who
+            and who[0] in (call.login.user, *(f"%{group}" for group in call.login.groups))
+        ):
             return True
     return False
 
 
 async def sudo(call: Call) -> int:
     """sudo [-nEHiSsbk] [-u USER] [-g GROUP] [NAME=VALUE…] COMMAND…, for those whom the sudoers let without password."""
-    same = {"--user": "-u", "--login": "-i", "--shell": "-s", "--non-interactive": "-n", "--preserve-env": "-E"}
+    same = {
+        "--user": "-u",
+        "--login": "-i",
+        "--shell": "-s",
+        "--non-interactive": "-n",
+        "--preserve-env": "-E",
+    }
     given = options(call.args, values={"-u", "-g", "-p", "-h", "-C"}, same=same, stop=True)
     if not _may_sudo(call):
         if "-n" in given:
@@ -367,7 +413,9 @@ async def sudo(call: Call) -> int:
     try:
         login = _lookup(call, given.last("-u", "root").removeprefix("#"))
     except Failed:
-        return call.complain(f"sudo: unknown user {given.last('-u')}\nsudo: error initializing audit plugin sudoers_audit")
+        return call.complain(
+            f"sudo: unknown user {given.last('-u')}\nsudo: error initializing audit plugin sudoers_audit"
+        )
     env, words = _sudo_env(call, login, given), list(given.rest)
     while words and "=" in words[0] and words[0].split("=")[0].isidentifier():
         name, _, value = words.pop(0).partition("=")
@@ -375,7 +423,9 @@ async def sudo(call: Call) -> int:
     if "-i" in given or "-s" in given:
         words = ["bash", "-c", " ".join(words)] if words else ["bash", "-s"]
     if not words:
-        return call.complain("usage: sudo -h | -K | -k | -V\nusage: sudo [-ABbEHkNnPS] [-u user] [command [arg ...]]")
+        return call.complain(
+            "usage: sudo -h | -K | -k | -V\nusage: sudo [-ABbEHkNnPS] [-u user] [command [arg ...]]"
+        )
     known = words[0] in call.place.commands or _in_path(call.place, words[0])
     if not known:
         return call.complain(f"sudo: {words[0]}: command not found")
@@ -402,16 +452,22 @@ def _sudo_env(call: Call, login: Login, given: Options) -> dict[str, str]:
 
 async def su(call: Call) -> int:
     """su [-] [USER] [-c COMMAND], for root."""
-    given = options(call.args, values={"-c", "-s"}, same={"--command": "-c", "-l": "--login", "--shell": "-s"})
+    given = options(
+        call.args, values={"-c", "-s"}, same={"--command": "-c", "-l": "--login", "--shell": "-s"}
+    )
     words = [word for word in given.rest if word != "-"]
     if not call.login.is_root:
         return call.complain("Password: su: Authentication failure")
     try:
         login = _lookup(call, words[0] if words else "root")
     except Failed:
-        return call.complain(f"su: user {words[0]} does not exist or the user entry does not contain all the required fields")
+        return call.complain(
+            f"su: user {words[0]} does not exist or the user entry does not contain all the required fields"
+        )
     command = ["bash", "-c", given.last("-c")] if "-c" in given else ["bash", "-s"]
-    return await run_words(call, command, login, {}, login.home if "-" in given.rest or "--login" in given else call.cwd)
+    return await run_words(
+        call, command, login, {}, login.home if "-" in given.rest or "--login" in given else call.cwd
+    )
 
 
 async def runuser(call: Call) -> int:
@@ -426,7 +482,11 @@ async def runuser(call: Call) -> int:
     except Failed:
         return call.complain(f"runuser: user {given.last('-u')} does not exist")
     # Without -l the environment stays, but for whose it is.
-    kept = {name: value for name, value in call.env.items() if name not in ("HOME", "USER", "LOGNAME", "UID", "EUID", "SHELL")}
+    kept = {
+        name: value
+        for name, value in call.env.items()
+        if name not in ("HOME", "USER", "LOGNAME", "UID", "EUID", "SHELL")
+    }
     return await run_words(call, given.rest or ["bash", "-s"], login, kept, call.cwd)
 
 
@@ -438,7 +498,9 @@ async def passwd(call: Call) -> int:
         return call.complain(f"passwd: user '{name}' does not exist", 1)
     word = {"-l": "--lock", "-u": "--unlock"}
     if given.given.keys() & word.keys():
-        _set_password(call.place, name, Options({word[key]: ["true"] for key in given.given if key in word}, []))
+        _set_password(
+            call.place, name, Options({word[key]: ["true"] for key in given.given if key in word}, [])
+        )
         call.say("passwd: password changed.")
         return 0
     return call.complain("passwd: Authentication token manipulation error\npasswd: password unchanged", 10)
@@ -457,8 +519,24 @@ async def chpasswd(call: Call) -> int:
 
 
 COMMANDS: Mapping[str, Command] = {
-    "useradd": useradd, "adduser": adduser, "usermod": usermod, "userdel": userdel, "deluser": userdel,
-    "groupadd": groupadd, "addgroup": groupadd, "groupdel": groupdel, "delgroup": groupdel, "gpasswd": gpasswd,
-    "getent": getent, "id": id_, "groups": groups, "whoami": whoami, "logname": whoami, "sudo": sudo, "su": su,
-    "runuser": runuser, "passwd": passwd, "chpasswd": chpasswd,
-}  # fmt: skip
+    "useradd": useradd,
+    "adduser": adduser,
+    "usermod": usermod,
+    "userdel": userdel,
+    "deluser": userdel,
+    "groupadd": groupadd,
+    "addgroup": groupadd,
+    "groupdel": groupdel,
+    "delgroup": groupdel,
+    "gpasswd": gpasswd,
+    "getent": getent,
+    "id": id_,
+    "groups": groups,
+    "whoami": whoami,
+    "logname": whoami,
+    "sudo": sudo,
+    "su": su,
+    "runuser": runuser,
+    "passwd": passwd,
+    "chpasswd": chpasswd,
+}
