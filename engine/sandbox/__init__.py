@@ -26,6 +26,9 @@ START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 INFO, LOG, STARTING, RUNNING, STATE = "running.json", "sandbox.log", "starting.lock", "running.lock", "state"
 
+_OTHERS = ("AWS_", "MOTO_")
+"""The user's settings for real AWS, which must not reach the sandbox's (a missing profile stops moto)."""
+
 CREDENTIALS = ("labctl", "sandbox")
 """Access key and secret that the sandbox's AWS takes."""
 
@@ -145,7 +148,12 @@ def _spawn(folder: Path, settings: Settings) -> Running:
     command = [sys.executable, "-m", "engine.sandbox", str(folder), json.dumps(settings.as_dict())]
     package = str(Path(__file__).parents[2])
     known = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(known)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_OTHERS)}
+    environment |= {
+        "PYTHONPATH": os.pathsep.join(known),
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
     with (folder / LOG).open("ab") as log:
         process = subprocess.Popen(
             command,

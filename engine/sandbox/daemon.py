@@ -44,6 +44,7 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
     wires = Wires(cloud, fleet)
     fleet.network = wires.network
     cloud.console = fleet.console
+    cloud.keep_disk = lambda instance, image: _image(loop, fleet, instance, image)
     cloud.watchers.append(lambda: _tell(loop, fleet))
     socks = Socks(wires)
     socks_port = await socks.start()
@@ -86,6 +87,10 @@ def _kept(cloud: Cloud) -> str:
 
 def _tell(loop: asyncio.AbstractEventLoop, fleet: Fleet) -> None:
     loop.call_soon_threadsafe(fleet.sync)
+
+
+def _image(loop: asyncio.AbstractEventLoop, fleet: Fleet, instance: str, image: str) -> None:
+    loop.call_soon_threadsafe(fleet.image, instance, image)
 
 
 def _end(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:

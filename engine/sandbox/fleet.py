@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.sandbox.aws.addresses import private_name
-from engine.sandbox.aws.catalogue import system_of
 from engine.sandbox.hostkeys import HostKeys
 from engine.sandbox.settings import Settings
 from engine.sandbox.ssh import SshServer
@@ -49,6 +48,9 @@ class Machine(Protocol):
     async def shutdown(self) -> None:
         """Stops it; what is on it stays."""
 
+    async def run(self, command: str, *, user: str) -> Any:
+        """Runs a command there."""
+
     def listening(self) -> Mapping[int, Handler]:
         """The ports that answer."""
 
@@ -56,6 +58,11 @@ class Machine(Protocol):
         """Keeps it on disk."""
 
 
+_SETUP = """
+echo {hostname} > /etc/hostname
+install -d -m 700 -o {user} -g {user} /home/{user}/.ssh
+echo '{key}' >> /home/{user}/.ssh/authorized_keys
+"""
 MakeMachine = Callable[..., Machine]
 
 
@@ -92,6 +99,8 @@ class Guest:
         self.changed = asyncio.Event()
         self.up = False
         self.ssh_at = 0.0
+        self.setup = ""
+        """What cloud-init does at the first boot of a copy."""
 
     def booted(self) -> str:
         """The name of the last boot that was done."""
@@ -111,6 +120,7 @@ class Fleet:
     ) -> None:
         self._cloud = cloud
         self._folder = folder
+        self._images = folder / "images"
         self._settings = settings
         self._make = make
         self._guests: dict[str, Guest] = {}
@@ -133,6 +143,11 @@ class Fleet:
                     self._tasks[identity] = keep(self._live(instance))
                 elif instance._state.aim == "terminated":
                     shutil.rmtree(self._folder / identity, ignore_errors=True)
+            images = {image for backend in self._cloud.backends().values() for image in backend.amis}
+        if self._images.exists():
+            for kept in self._images.iterdir():
+                if kept.name not in images:
+                    shutil.rmtree(kept, ignore_errors=True)
 
     async def stop(self) -> None:
         """Keeps every machine and cuts its connections."""
@@ -141,6 +156,13 @@ class Fleet:
         for guest in self._guests.values():
             guest.ssh.cut()
             guest.machine.save()
+
+    def image(self, instance: str, image: str) -> None:
+        """Keeps what is on the disk of `instance` for machines launched from `image`."""
+        guest = self._guests.get(instance)
+        if guest is not None:
+            guest.machine.save()
+            shutil.copytree(guest.folder / "machine", self._images / image, dirs_exist_ok=True)
 
     def forwards(self, instance: str) -> bool:
         """Whether the machine of `instance` is up and forwards others' packets."""
@@ -212,6 +234,9 @@ class Fleet:
             start = time.time() if rebooted else wanted.since + self._settings.boot_seconds
             await asyncio.sleep(max(0.0, start - time.time()))
             await guest.machine.boot()
+            if guest.setup:
+                await guest.machine.run(guest.setup, user="root")
+                guest.setup = ""
             guest.note(wanted.boot)
             guest.ssh_at = max(time.time(), start + self._settings.ssh_seconds)
         guest.up = True
@@ -224,8 +249,7 @@ class Fleet:
 
     def _guest(self, instance: Any) -> Guest:
         with self._cloud.lock:
-            backend = instance.ec2_backend
-            system = system_of(backend, instance.image_id)
+            system = getattr(instance, "launch_system", None)
             key = getattr(instance, "launch_key", "")
             private_ip = str(instance.private_ip)
             user_data = instance.user_data.decode() if instance.user_data else ""
@@ -233,6 +257,7 @@ class Fleet:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         user = system.user if system else "ec2-user"
         hostname = private_name(private_ip, "").split(".")[0]
+        copied = self._copy_disk(instance.image_id, folder)
         machine = self._make(
             hostname=hostname,
             os=system.os if system else "amazon-linux-2023",
@@ -244,7 +269,17 @@ class Fleet:
             folder=folder / "machine",
             images={image["name"]: image for image in self._settings.images},
         )
-        return Guest(machine, HostKeys.at(folder), user, folder)
+        guest = Guest(machine, HostKeys.at(folder), user, folder)
+        guest.setup = _SETUP.format(hostname=hostname, user=user, key=key) if copied else ""
+        return guest
+
+    def _copy_disk(self, image: str, folder: Path) -> bool:
+        """Puts the disk of an image that was made here under a machine that is new."""
+        disk = self._images / image
+        if not disk.exists() or (folder / "machine").exists():
+            return False
+        shutil.copytree(disk, folder / "machine")
+        return True
 
 
 async def _serve(handler: Handler, end: socket.socket) -> None:

@@ -119,7 +119,18 @@ class _Door(asyncssh.SSHServer):
         self._machine = machine
         self._default = user
         self._network = network
+        self._connection: asyncssh.SSHServerConnection | None = None
         self._login: Any = None
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        """Someone is at the door."""
+        self._connection = conn
+
+    def auth_completed(self) -> None:
+        """They are in: their groups are those of this moment."""
+        user = self._connection.get_extra_info("username") if self._connection else ""
+        if user != "root":
+            self._login = self._machine.login(user)
 
     def begin_auth(self, username: str) -> bool:
         """Everyone must show a key."""
@@ -176,8 +187,6 @@ class _Door(asyncssh.SSHServer):
             process.stderr.write(b"subsystem request failed\n")
             process.exit(1)
             return
-        if self._login is None:
-            self._login = self._machine.login(user, process.channel.get_agent_path())
         if process.command is None and process.term_type:
             await self._shell(process, user)
             return

@@ -56,16 +56,13 @@ def _mappings(ami: Ami) -> list[dict[str, Any]]:
 
 
 def system_of(backend: Any, image_id: str) -> SystemImage | None:
-    """The system that an instance of `image_id` runs, also where students made the image themselves."""
-    known = by_id(backend.region_name)
-    seen: set[str] = set()
-    while image_id not in known and image_id not in seen:
-        seen.add(image_id)
-        instance = getattr(backend.amis.get(image_id), "instance", None)
-        if instance is None:
-            return None
-        image_id = instance.image_id
-    return known.get(image_id)
+    """The system that an image holds, also where it was made of an instance (which knows its own)."""
+    known = by_id(backend.region_name).get(image_id)
+    if known is not None:
+        return known
+    source = getattr(backend.amis.get(image_id), "instance", None)
+    found: SystemImage | None = getattr(source, "launch_system", None)
+    return found
 
 
 def _load_parameters(store: ParameterDict) -> None:

@@ -44,6 +44,10 @@ def _no_console(instance: str) -> str:
     return ""
 
 
+def _no_disk(instance: str, image: str) -> None:
+    return None
+
+
 class Cloud:
     """One AWS account in all regions. `lock` must be held while its objects are looked at."""
 
@@ -64,7 +68,11 @@ class Cloud:
         self._took = 0.0
         self._late: threading.Timer | None = None
         self.console: Callable[[str], str] = _no_console
-        afters = launches.afters(lambda instance: self.console(instance)) | rules.AFTER | tags.AFTER
+        self.keep_disk: Callable[[str, str], None] = _no_disk
+        afters = launches.afters(
+            lambda instance: self.console(instance), lambda instance, image: self.keep_disk(instance, image)
+        )
+        afters |= rules.AFTER | tags.AFTER
         gates = checks.CHECKS | teardown.CHECKS | launches.CHECKS | rules.CHECKS | tags.CHECKS
         self._guard = Guard(gates, afters, self._tokens, launches.settle, self.changed)
         self._guard.install()

@@ -12,7 +12,7 @@ from moto.ec2.models.instances import Instance
 from moto.ec2.models.spot_requests import SpotInstanceRequest
 from moto.ec2.utils import random_spot_request_id, tag_filter_matches
 
-from engine.sandbox.aws.catalogue import ROOT_GIB
+from engine.sandbox.aws.catalogue import ROOT_GIB, system_of
 from engine.sandbox.aws.checks import require_group, require_type
 from engine.sandbox.aws.guard import After, Check
 
@@ -164,6 +164,7 @@ def _launched(backend: Any, params: dict[str, Any], reservation: Any) -> None:
     }
     for instance in reservation.instances:
         instance.client_token = params.get("ClientToken", "")
+        instance.launch_system = system_of(backend, instance.image_id)
         instance.launch_key = _public_key(backend, params.get("KeyName"))
         instance.disable_api_termination = bool(params.get("DisableApiTermination"))
         if not instance.security_groups:
@@ -275,8 +276,16 @@ def settle(backend: Any, now: float) -> None:
             del backend.reservations[key]
 
 
-def afters(console: Callable[[str], str]) -> dict[str, After]:
-    """What to put right after moto's part; `console` gives an instance's console output by its id."""
+def afters(console: Callable[[str], str], keep: Callable[[str, str], None]) -> dict[str, After]:
+    """What to put right after moto's part.
+
+    `console` gives an instance's console output by its id; `keep` is told instance and image ids when
+    an image is made of an instance, to keep what is on its disk.
+    """
+
+    def imaged(backend: Any, params: dict[str, Any], result: Any) -> None:
+        _imaged(backend, params, result)
+        keep(params["InstanceId"], result["ImageId"])
 
     def console_output(backend: Any, params: dict[str, Any], result: Any) -> None:
         text = console(result["InstanceId"])
@@ -288,7 +297,7 @@ def afters(console: Callable[[str], str]) -> dict[str, After]:
         "ModifyNetworkInterfaceAttribute": _interface_modified,
         "CreateNatGateway": _nat_created,
         "DescribeNatGateways": _nat_listed,
-        "CreateImage": _imaged,
+        "CreateImage": imaged,
         "GetConsoleOutput": console_output,
     }
 
