@@ -27,9 +27,15 @@ def adopting(kind: type[Resource]) -> bool:
     return kind.adopts is not Resource.adopts and not issubclass(kind, OnHost)
 
 
+def owner_of(kind: type[OnHost], values: Values) -> str | None:
+    """The lab that made the thing read, None where nobody says so; a kind's own field `owner` is no lab."""
+    owner = None if "owner" in kind.model_fields else values.get("owner")
+    return str(owner) if owner else None
+
+
 def belongs(kind: type[OnHost], values: Values | None, lab: str, *, new: bool) -> bool:
     """Whether the thing read is the lab's, or (if `new`) one that the lab may take on."""
     if values is None:
         return False
-    owner = values.get("owner")
+    owner = owner_of(kind, values)
     return owner == lab or (not owner and (kind.adoptable or not new))

@@ -12,7 +12,7 @@ from engine.contact import host_spec
 from engine.errors import HostUnreachable, Invalid, LabctlError, StepFailed
 from engine.host_scripts import look_at, prelude
 from engine.hosts import HostSpec
-from engine.jobs import adopting, belongs, job_of
+from engine.jobs import adopting, belongs, job_of, owner_of
 from engine.lab import Declared, Lab
 from engine.on_host import OnHost
 from engine.refs import holds_unknown
@@ -179,7 +179,9 @@ class _Refresh:
             answers = look_at(self.world.hosts.glance(host), scripts, quiet=quiet)
         except (HostUnreachable, StepFailed) as error:
             return [look.unreadable(error.message) for look in looks]
-        observed = [look.observed(*answer, self.lab.name) for look, answer in zip(looks, answers, strict=True)]
+        observed = [
+            look.observed(*answer, self.lab.name) for look, answer in zip(looks, answers, strict=True)
+        ]
         return [observation for observation in observed if observation is not None]
 
     def _looks_of_ledger(self, host: str) -> Iterator[_Look]:
@@ -202,7 +204,11 @@ class _Refresh:
             if declared.host != host or not issubclass(declared.kind, OnHost):
                 continue
             wanted = self._constructed(declared, scope)
-            if not isinstance(wanted, OnHost) or not wanted.discoverable() or holds_unknown(wanted.natural_id()):
+            if (
+                not isinstance(wanted, OnHost)
+                or not wanted.discoverable()
+                or holds_unknown(wanted.natural_id())
+            ):
                 continue
             id = wanted.natural_id()
             entry = Entry(declared.address, declared.kind.kind, id, host=host, needs=declared.needs)
@@ -240,5 +246,5 @@ class _Look:
             return Observation(self.entry, values, kind=self.kind)
         if values is None:
             return None
-        entry = replace(self.entry, adopted=values.get("owner") != lab)
+        entry = replace(self.entry, adopted=owner_of(self.kind, values) != lab)
         return Observation(entry, values, new=True, kind=self.kind)

@@ -11,7 +11,7 @@ from engine import host_scripts
 from engine.change import Entry
 from engine.diff import differences, unlike
 from engine.errors import HalfMade, HostUnreachable, LabctlError, LostAnswer, StepFailed, Unreachable
-from engine.jobs import adopting, belongs
+from engine.jobs import adopting, belongs, owner_of
 from engine.on_host import OnHost
 from engine.resource import Resource, Values
 from engine.world import World
@@ -63,7 +63,10 @@ class Did:
 
 
 def must_settle(kind: type[Resource], entry: Entry | None) -> bool:
-    """Whether a create has to ask first what is there: on hosts, after a lost create, for what may be adopted."""
+    """Whether a create has to ask first what is there.
+
+    On hosts, after a lost create, for what may be adopted.
+    """
     left_over = entry is not None and entry.id is None
     return issubclass(kind, OnHost) or adopting(kind) or left_over
 
@@ -74,7 +77,9 @@ def settle(task: Task) -> Settled:
     if isinstance(resource, OnHost):
         id = resource.natural_id()
         values = _looked(task, id, resource)
-        return Settled() if values is None else Settled((id,), values, values.get("owner") != task.world.lab)
+        if values is None:
+            return Settled()
+        return Settled((id,), values, owner_of(type(resource), values) != task.world.lab)
     if task.entry.id is None and task.entry.token:
         found = task.kind.find(task.world)
         if found:
