@@ -1,4 +1,4 @@
-"""What kinds on hosts keep to: made they read as wanted, changed in place too; deleted twice they are gone."""
+"""What kinds on hosts keep to: made they read as wanted, changed in place too; deleted twice gone."""
 
 from __future__ import annotations
 
