@@ -155,7 +155,7 @@ class Build:
         elif instruction.word == "USER":
             config["User"] = rest
         elif instruction.word == "EXPOSE":
-            ports = {port if "/" in port else f"{port}/tcp": {} for port in rest.split()}
+            ports: dict[str, State] = {port if "/" in port else f"{port}/tcp": {} for port in rest.split()}
             config["ExposedPorts"] = {**(config["ExposedPorts"] or {}), **ports}
         elif instruction.word == "VOLUME":
             paths = instruction.list or rest.split()
@@ -285,5 +285,5 @@ def _data(content: str) -> bytes:
 def _place(engine: DockerEngine, container: State, image: State, stage: Stage) -> Any:
     from engine.sandbox.machines.processes import ContainerPlace
 
-    container["Sandbox"]["state"] = {key: value for key, value in stage.image.get("State", {}).items()}
+    container["Sandbox"]["state"] = dict(stage.image.get("State", {}))
     return ContainerPlace(engine, container, image)

@@ -147,7 +147,7 @@ class Disk:
 
     def sweep(self, user: str, group: str) -> None:
         """What has come up since the last sweep belongs to `user`; owners of what is gone are forgotten."""
-        now = {
+        now: dict[str, tuple[object, ...]] = {
             path: (data["file_type"], data["size"], data["mode"], data["modified"])
             for path, data in self.walk()
         }

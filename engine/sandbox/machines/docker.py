@@ -885,7 +885,7 @@ def _table(call: Call, given: Options, rows: list[dict[str, Any]], columns: Sequ
         import re
 
         names = re.findall(r"\{\{\s*\.(\w+)\s*\}\}", form)
-        heads = dict((name, head) for head, name in columns)
+        heads = {name: head for head, name in columns}
         columns = [(heads.get(name, name.upper()), name) for name in names]
     widths = [max([len(head), *(len(str(row[name])) for row in rows)]) for head, name in columns]
     for line in [[head for head, _ in columns], *[[str(row[name]) for _, name in columns] for row in rows]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,8 +136,13 @@ def _call(tokens: list[str], dot: Any, names: dict[str, Any], piped: list[Any]) 
     while position < len(tokens):
         if tokens[position] == "(":
             end = _closing(tokens, position)
-            args.append(_pipe(tokens[position + 1 : end], dot, names))
+            value = _pipe(tokens[position + 1 : end], dot, names)
             position = end + 1
+            while position < len(tokens) and tokens[position].startswith(".") and tokens[position] != ".":
+                # `(index .Ports 0).HostPort`: a field of what the parentheses gave.
+                value = _atom(tokens[position], value, names)
+                position += 1
+            args.append(value)
         else:
             args.append(_atom(tokens[position], dot, names))
             position += 1
@@ -227,7 +232,7 @@ def _printf(form: str, *args: Any) -> str:
     )
 
 
-_FUNCTIONS = {
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "json": _json,
     "index": _index,
     "join": lambda items, by: by.join(map(_show, items or ())),

@@ -54,6 +54,9 @@ class SimulatedMachine(Place):
     All methods are to be called on one event loop.
     """
 
+    services: Services
+    docker: DockerEngine
+
     def __init__(
         self,
         *,
@@ -141,6 +144,7 @@ class SimulatedMachine(Place):
             self.docker.load(self.folder)
             if "boot_id" in self.state:
                 self._kernel_files()
+            self.disk.sweep("root", "root")
 
     async def boot(self) -> None:
         """Start the machine: at first boot cloud-init and user data, then services and containers."""
@@ -156,6 +160,7 @@ class SimulatedMachine(Place):
         await self.docker.boot()
         if first:
             await self._cloud_init()
+        self.disk.sweep("root", "root")
         self.save()
 
     async def resume(self) -> None:

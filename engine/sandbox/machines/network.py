@@ -415,7 +415,7 @@ def _rule(call: Call, chains: dict[str, list[str]], verb: str, chain: str, words
     elif verb == "-I":
         rules.insert(0, rule)
     elif rule not in rules:
-        return call.complain(f"iptables: Bad rule (does a matching rule exist in that chain?)")
+        return call.complain("iptables: Bad rule (does a matching rule exist in that chain?)")
     elif verb == "-D":
         rules.remove(rule)
     return 0

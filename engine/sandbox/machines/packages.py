@@ -391,10 +391,14 @@ async def dpkg_query(call: Call) -> int:
     for pattern in given.rest or ["*"]:
         rows = _rows(call.place, pattern.partition(":")[0])
         for row in rows:
-            call.say(_FIELD.sub(lambda match, row=row: _pad(row.get(match[1], ""), match[2]), form), end="")
+            call.say(_fill(form, row), end="")
         if not rows:
             status = call.complain(f"dpkg-query: no packages found matching {pattern}")
     return status
+
+
+def _fill(form: str, row: Mapping[str, str]) -> str:
+    return _FIELD.sub(lambda match: _pad(row.get(match[1], ""), match[2]), form)
 
 
 def _pad(value: str, width: str | None) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.sandbox.machines import filesystem, http, network, packages, system_commands, users
 from engine.sandbox.machines.base import add_programs, base_files, bash_builtins

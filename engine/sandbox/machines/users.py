@@ -405,7 +405,7 @@ async def sudo(call: Call) -> int:
             "sudo: a terminal is required to read the password; either use the -S option to read from standard input "
             "or configure an askpass helper\nsudo: a password is required"
         )
-    if "-v" in given or "-k" in given and not given.rest:
+    if "-v" in given or ("-k" in given and not given.rest):
         return 0
     if "-l" in given:
         call.say(f"User {call.login.user} may run the following commands:\n    (ALL) NOPASSWD: ALL")
