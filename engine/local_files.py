@@ -147,18 +147,19 @@ def members(folder: Path) -> Iterator[tuple[str, Path]]:
     """
     rules = _ignore_rules(folder / ".dockerignore")
     kept = {".dockerignore", "Dockerfile"}
+    found: list[tuple[str, Path]] = []
     for root, folders, names in os.walk(folder):
         base = Path(root)
-        folders.sort()
-        for name in sorted([*folders, *names]):
+        for name in [*folders, *names]:
             place = base / name
             relative = place.relative_to(folder).as_posix()
             if relative in kept or not _ignored(relative, rules):
-                yield relative, place
+                found.append((relative, place))
         if not any(keep for _, keep in rules):
             folders[:] = [
                 name for name in folders if not _ignored((base / name).relative_to(folder).as_posix(), rules)
             ]
+    yield from sorted(found, key=lambda member: member[0].split("/"))
 
 
 def _ignore_rules(path: Path) -> list[tuple[re.Pattern[str], bool]]:

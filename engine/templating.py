@@ -17,6 +17,7 @@ from engine.language.jinja import (
     GLOBALS,
     Compiled,
     Expression,
+    Failed,
     Later,
     NotKnown,
     Skipped,
@@ -142,8 +143,8 @@ class _ResourceView(View):
         self._filling.touched.add(ref)
         values = scope.known.get(self._address)
         if values is None or name not in values:
-            return Later(frozenset([ref]))
-        return _entering(values[name], frozenset([ref]))
+            return self._filling.hand_out(UNKNOWN, frozenset([ref]))
+        return self._filling.hand_out(values[name], frozenset([ref]))
 
     def whole(self) -> Wrong:
         return Wrong(f"`{self._address}` is a resource, not a value", f"write `{self._address}.OUTPUT`")
@@ -236,6 +237,7 @@ class Filling:
         self.touched: set[Ref] = set()
         """The outputs used, as far as evaluation tells; where it cannot tell, all that are written."""
         self.problems: list[Problem] = []
+        self._handed_unknown = False
 
     def check(self) -> None:
         """Raise Invalid if anything was wrong."""
@@ -308,13 +310,26 @@ class Filling:
         return "".join(made) if missing is None else Unknown(missing, text)
 
     def _value(self, expression: Expression) -> Any:
+        self._handed_unknown = False
         try:
             return expression.value(self._lookup)
         except NotKnown:
-            # It looked into something unknown: which branches it would take cannot be told.
-            written = self._written(expression)
-            self.touched |= written
-            return Later(frozenset(ref for ref in written if not self._is_known(ref)))
+            pass
+        except Failed:
+            # Filters and methods stumble over what is not known, each in its own way.
+            if not self._handed_unknown:
+                raise
+        # It looked into something unknown: which branches it would take cannot be told.
+        written = self._written(expression)
+        self.touched |= written
+        return Later(frozenset(ref for ref in written if not self._is_known(ref)))
+
+    def hand_out(self, value: Any, refs: frozenset[Ref] = frozenset()) -> Any:
+        """`value` as expressions see it: what is unknown in it becomes Later, hanging on `refs`."""
+        if not holds_unknown(value):
+            return value
+        self._handed_unknown = True
+        return _with_later(value, refs)
 
     def _is_known(self, ref: Ref) -> bool:
         return ref.output is not None and ref.output in self.scope.known.get(ref.address, {})
@@ -334,9 +349,9 @@ class Filling:
         """What `name` stands for in an expression."""
         lab = self.scope.lab
         if name in self._own:
-            return _entering(self._own[name])
+            return self.hand_out(self._own[name])
         if name in lab.names:
-            return _entering(lab.names[name])
+            return self.hand_out(lab.names[name])
         if name in lab.resources:
             return _ResourceView(name, self)
         if name in lab.skipped:
@@ -375,15 +390,12 @@ def _problem(wrong: Wrong, where: Where | None) -> Problem:
     return Problem(where, wrong.what, wrong.remedy)
 
 
-def _entering(value: Any, refs: frozenset[Ref] = frozenset()) -> Any:
-    """`value` as expressions see it: what is unknown in it becomes Later."""
-    if not holds_unknown(value):
-        return value
+def _with_later(value: Any, refs: frozenset[Ref]) -> Any:
     if isinstance(value, Unknown):
         return Later(value.refs or refs)
     if isinstance(value, Mapping):
-        return {key: _entering(item, refs) for key, item in value.items()}
-    return [_entering(item, refs) for item in value] if isinstance(value, list | tuple) else value
+        return {key: _with_later(item, refs) for key, item in value.items()}
+    return [_with_later(item, refs) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _leaving(value: Any) -> Any:

@@ -34,21 +34,7 @@ _JINJA = {
     "loop",
     "self",
 }
-_PYTHON = {
-    "elif",
-    "for",
-    "recursive",
-    "import",
-    "from",
-    "as",
-    "with",
-    "without",
-    "context",
-    "ignore",
-    "varargs",
-    "kwargs",
-}
-RESERVED: Final = frozenset({*BUILTIN, *LOOP, *GLOBALS, *_JINJA, *_PYTHON, "labctl_value", "caller", "super"})
+RESERVED: Final = frozenset({*BUILTIN, *LOOP, *GLOBALS, *_JINJA, "labctl_value", "caller", "super"})
 """Names that neither a variable nor a resource may have."""
 
 _SLUG_LENGTH = 40

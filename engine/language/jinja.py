@@ -41,6 +41,10 @@ class Wrong(Exception):
         self.line = line
 
 
+class Failed(Wrong):
+    """An expression could not be evaluated, given the values it met."""
+
+
 class Later:
     """Stands in an expression for a value not known yet: it can be passed on, but not looked into."""
 
@@ -360,7 +364,7 @@ def _explained(error: Exception) -> Wrong:
         return Wrong(f"this is not allowed in a template: {message}", line=line)
     if isinstance(error, UndefinedError):
         return Wrong(message.replace("'", "`"), line=line)
-    return Wrong(f"this cannot be evaluated: {message}", line=line)
+    return Failed(f"this cannot be evaluated: {message}", line=line)
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,8 @@ def _problem(
         )
     if first["type"] in ("value_error", "assertion_error"):
         words = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-        return Problem(place, f"{_in(path, declared)}: {words}")
+        colon = "" if re.match(r"(must|cannot|is|needs|has|names) ", words) else ":"
+        return Problem(place, f"{_in(path, declared)}{colon} {words}")
     asked = list(dict.fromkeys(_asked(detail) for detail in details))
     got = "" if secret else f", not {sort_of(first['input'])}"
     words = " or ".join([", ".join(asked[:-1]), asked[-1]] if len(asked) > 1 else asked)
