@@ -146,9 +146,6 @@ class Host:
     def _run(self, request: wire.Request, timeout: float | None, user: str | None) -> Ran:
         command = wire.as_user(request.boot, user, self._login)
         spare = self._take_spare(command)
-        if spare is not None and time.monotonic() - self._used > _IDLE:
-            spare.close()
-            spare = None
         try:
             ran = self._send(spare, request, timeout) if spare is not None else None
             if ran is None:
@@ -158,14 +155,15 @@ class Host:
         if ran is None:
             raise self._lost(sent=False)
         self._used = time.monotonic()
-        if self.round_trips > 1 and self._transport is not None:
-            # Who ran two will run more: have a shell ready, so that the next costs one round trip only.
-            self._spare = _Spare(command, self._transport, self._shell)
         return ran
 
     def _send(self, shell: Shell, request: wire.Request, timeout: float | None) -> Ran | None:
         """What the script gave; None where the connection was lost before the host can have run it."""
         self.round_trips += 1
+        self._drop_spare()
+        if self.round_trips > 1:
+            # Who runs two will run more: have a shell ready, so that the next costs one round trip only.
+            self._spare = _Spare(shell.command, shell.transport, self._shell)
         try:
             return shell.run(request, timeout)
         except ConnectionLost as error:
@@ -195,7 +193,7 @@ class Host:
         shell = spare.take() if spare is not None else None
         if shell is None or spare is None:
             return None
-        if spare.command == command and shell.alive:
+        if spare.command == command and shell.alive and time.monotonic() - self._used < _IDLE:
             return shell
         shell.close()
         return None

@@ -61,10 +61,10 @@ class Shell:
     ) -> None:
         from paramiko import ChannelException, SSHException
 
+        self.command = command
+        self.transport = transport
         self._name = name
-        self._transport = transport
         self._login = login
-        self._command = command
         self._sent = False
         try:
             self._channel = transport.open_session(timeout=_OPENING)
@@ -83,7 +83,7 @@ class Shell:
     def alive(self) -> bool:
         """Whether it still waits for its script."""
         channel = self._channel
-        return self._transport.is_active() and not (channel.closed or channel.exit_status_ready())
+        return self.transport.is_active() and not (channel.closed or channel.exit_status_ready())
 
     def close(self) -> None:
         """End it without a script, or give up on what it runs."""
@@ -119,7 +119,7 @@ class Shell:
             self._sent = True
             self._channel.shutdown_write()
         except (OSError, EOFError) as error:
-            if not self._transport.is_active():
+            if not self.transport.is_active():
                 raise ConnectionLost(self._sent) from error
             # The other side takes no more: it ended early. What it wrote tells why.
             if isinstance(error, TimeoutError) or not collector.gave_up():
@@ -139,8 +139,8 @@ class Shell:
         return True
 
     def _probe(self) -> None:
-        if not alive(self._transport, _QUIET / 2):
-            self._transport.close()
+        if not alive(self.transport, _QUIET / 2):
+            self.transport.close()
             raise ConnectionLost(self._sent)
 
     def _kill(self, collector: _Collector) -> None:
@@ -150,9 +150,9 @@ class Shell:
         if started is None:
             return
         boot = wire.kill(started[0])
-        prefix = self._command.partition("sh -c ")[0]
+        prefix = self.command.partition("sh -c ")[0]
         try:
-            killer = self._transport.open_session(timeout=_OPENING)
+            killer = self.transport.open_session(timeout=_OPENING)
             killer.exec_command(f"{prefix}sh -c {quote(boot)}")
             killer.status_event.wait(5)
             killer.close()
@@ -173,9 +173,9 @@ class Shell:
     def _breaks(self) -> bool:
         # A connection that ends closes its channels first: what looks like a killed shell may be just that.
         ends = time.monotonic() + 0.5
-        while self._transport.is_active() and time.monotonic() < ends:
+        while self.transport.is_active() and time.monotonic() < ends:
             time.sleep(0.01)
-        return not self._transport.is_active()
+        return not self.transport.is_active()
 
 
 class _Bell(threading.Event):

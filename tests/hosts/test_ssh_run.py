@@ -105,15 +105,15 @@ def test_time_is_up_and_what_ran_is_ended_there(host: Host, lab: LabHosts, tmp_p
     began = time.monotonic()
     with pytest.raises(StepFailed, match=r"bastion: not done after 0\.5 s, ended there"):
         host.run(f"sh -c 'echo $$ >{mark}; exec sleep 60'; echo no", timeout=0.5, user=lab.user)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert not Path(f"/proc/{mark.read_text().strip()}").exists()
     assert host.run("echo on", user=lab.user).stdout == b"on\n"
 
 
 def test_what_a_script_leaves_running_does_not_hold_it_up(host: Host, lab: LabHosts) -> None:
     began = time.monotonic()
-    assert host.run("sleep 20 & echo done", user=lab.user).stdout == b"done\n"
-    assert time.monotonic() - began < 5
+    assert host.run("sleep 60 & echo done", user=lab.user).stdout == b"done\n"
+    assert time.monotonic() - began < 30
 
 
 def test_the_last_words_after_a_long_silence_are_heard(host: Host, lab: LabHosts) -> None:
@@ -133,17 +133,26 @@ def test_a_script_that_closes_its_output_is_waited_for(host: Host, lab: LabHosts
 
 
 def test_connection_lost_in_the_middle_is_no_failed_command(host: Host, lab: LabHosts, sshd: Sshd) -> None:
-    threading.Timer(0.5, sshd.cut).start()
+    mark = lab.folder / "running"
+
+    def cut_once_it_runs() -> None:
+        while not mark.exists():
+            time.sleep(0.02)
+        sshd.cut()
+
+    threading.Thread(target=cut_once_it_runs).start()
     with pytest.raises(HostUnreachable, match="the connection to bastion was lost while a script ran there"):
-        host.run("sleep 30", user=lab.user)
+        host.run(f"touch {mark}; sleep 60", user=lab.user)
     assert host.run("echo back", user=lab.user).stdout == b"back\n"
 
 
 def test_connection_lost_between_scripts_is_made_again(host: Host, lab: LabHosts, sshd: Sshd) -> None:
     for _ in range(3):
         assert host.run("echo x", user=lab.user).status == 0
+    before = host.transport()
     sshd.cut()
-    time.sleep(0.3)
+    while before.is_active():
+        time.sleep(0.02)
     assert host.run("echo x", user=lab.user).status == 0
 
 
