@@ -139,7 +139,8 @@ class Command(OnHost):
         return (
             f"{_SHOW}into=$(mktemp -d)\nrc=0\n"
             f'{self._run(self.cmd, at_most=15)} >"$into/stdout" 2>"$into/stderr" || rc=$?\n'
-            'if [ "$rc" = 0 ]; then echo 0 >"$into/rc"; echo "owner $labctl_lab"; show "$into"; fi\nrm -rf -- "$into"\n'
+            'if [ "$rc" = 0 ]; then echo 0 >"$into/rc"; echo "owner $labctl_lab"; show "$into"; fi\n'
+            'rm -rf -- "$into"\n'
         )
 
     @classmethod
