@@ -40,7 +40,9 @@ def test_groups_are_those_of_the_login(make):
 
 def test_hello_world(bench):
     assert "Hello from Docker!" in bench.out("docker run --name hello hello-world")
-    assert bench.out("docker ps -a --format '{{.Names}} {{.Image}} {{.State}}'") == "hello hello-world exited\n"
+    assert (
+        bench.out("docker ps -a --format '{{.Names}} {{.Image}} {{.State}}'") == "hello hello-world exited\n"
+    )
     assert bench.out("docker inspect -f '{{.State.ExitCode}}' hello") == "0\n"
 
 
@@ -71,7 +73,9 @@ def test_what_the_daemon_refuses(bench):
 
 def test_the_daemon_must_run(bench):
     bench.root("systemctl stop docker")
-    assert bench.err("docker ps").startswith("Cannot connect to the Docker daemon at unix:///var/run/docker.sock.")
+    assert bench.err("docker ps").startswith(
+        "Cannot connect to the Docker daemon at unix:///var/run/docker.sock."
+    )
 
 
 def test_a_shell_with_a_terminal_stays(bench):
@@ -97,12 +101,17 @@ def test_restart_policies_at_boot(bench):
 
 
 def test_everything_is_kept(bench):
-    bench.out("docker network create net; docker volume create v; docker run -d --name w --network net -v v:/d nginx")
+    bench.out(
+        "docker network create net; docker volume create v; docker run -d --name w --network "
+        "net -v v:/d nginx"
+    )
     before = json.loads(bench.out("docker inspect w"))
     bench.machine = bench.again()
     bench.loop.run(bench.machine.resume())
     assert json.loads(bench.out("docker inspect w")) == before
-    assert bench.err("docker network rm net").startswith("Error response from daemon: error while removing network")
+    assert bench.err("docker network rm net").startswith(
+        "Error response from daemon: error while removing network"
+    )
     assert "volume is in use" in bench.err("docker volume rm v")
 
 
@@ -116,7 +125,9 @@ def test_the_notebook_of_hw02(bench):
     assert bench.run("docker build -t nb --label labctl.sha256=1 -", buffer.getvalue()).status == 0
     assert bench.out("docker image inspect -f '{{.Id}} 1' nb") == first
     bench.out("docker run -d --name jupyter -p 8800:8888 nb")
-    token = bench.out("docker logs jupyter 2>&1 | grep -o 'token=[0-9a-f]*' | tail -n 1 | cut -d= -f2").strip()
+    token = bench.out(
+        "docker logs jupyter 2>&1 | grep -o 'token=[0-9a-f]*' | tail -n 1 | cut -d= -f2"
+    ).strip()
     assert len(token) == 48
     assert bench.out("curl -s -o /dev/null -w '%{http_code}' localhost:8800/api") == "200"
     assert bench.out("curl -s -o /dev/null -w '%{http_code}' localhost:8800/tree") == "302"
@@ -127,12 +138,14 @@ def test_the_notebook_of_hw02(bench):
 def test_builds_need_the_internet_for_packages(bench):
     bench.out("docker pull ubuntu:24.04")
     bench.network.up = False
-    text = bench.err("printf 'FROM ubuntu:24.04\\nRUN apt-get update && apt-get install -y git\\n' | docker build -")
+    text = bench.err(
+        "printf 'FROM ubuntu:24.04\\nRUN apt-get update && apt-get install -y git\\n' | docker build -"
+    )
     assert "did not complete successfully: exit code: 100" in text
 
 
 def test_dockerfiles():
-    found = parse("# note\nARG V=1\nFROM a:$V AS b\nRUN one \\\n  # between\n  two\nCMD [\"x\", \"y\"]\n")
+    found = parse('# note\nARG V=1\nFROM a:$V AS b\nRUN one \\\n  # between\n  two\nCMD ["x", "y"]\n')
     assert [each.word for each in found] == ["ARG", "FROM", "RUN", "CMD"]
     assert found[2].rest == "one two"
     assert found[3].list == ["x", "y"]
@@ -142,7 +155,9 @@ def test_dockerfiles():
 
 
 def test_contexts_honour_dockerignore():
-    context = Context({".dockerignore": b"*.log\nsub\n!keep.log\n", "a.log": b"", "keep.log": b"", "sub/x": b"", "y": b""})
+    context = Context(
+        {".dockerignore": b"*.log\nsub\n!keep.log\n", "a.log": b"", "keep.log": b"", "sub/x": b"", "y": b""}
+    )
     assert sorted(context.files) == [".dockerignore", "keep.log", "y"]
 
 

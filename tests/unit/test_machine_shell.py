@@ -44,7 +44,9 @@ def test_half_a_script_never_runs(bench):
 
 def test_raw_files_behind_a_script(bench):
     data = bytes(range(256)) * 8000
-    script = f"dd bs=65536 count={len(data)} iflag=fullblock,count_bytes of=/big 2>/dev/null; cat >/rest".encode()
+    script = (
+        f"dd bs=65536 count={len(data)} iflag=fullblock,count_bytes of=/big 2>/dev/null; cat >/rest"
+    ).encode()
     result = bench.run(RAW, b"%d\n" % len(script) + script + data + b"the rest")
     assert result.status == 0
     assert bench.machine.disk.read("/big") == data
@@ -54,7 +56,7 @@ def test_raw_files_behind_a_script(bench):
 def test_looks_as_labctl_sends_them(bench):
     script = (
         "labctl_look() { printf '== %s\\n' \"$1\"; "
-        "{ timeout 20 sh -c \"$2\" </dev/null 2>/dev/null; printf '\\n%s' \"$?\"; } | base64; }\n"
+        '{ timeout 20 sh -c "$2" </dev/null 2>/dev/null; printf \'\\n%s\' "$?"; } | base64; }\n'
         "labctl_look 0 'cat /etc/hostname'\nlabctl_look 1 'exit 3'\n"
     )
     lines = bench.root(script).stdout.splitlines()
@@ -64,7 +66,9 @@ def test_looks_as_labctl_sends_them(bench):
 
 
 def test_what_users_make_is_theirs(bench):
-    bench.out("echo mine > ~/a; sudo -n sh -c 'echo x > /etc/new'; sudo -n sh -c 'cp /etc/new /home/ubuntu/b'")
+    bench.out(
+        "echo mine > ~/a; sudo -n sh -c 'echo x > /etc/new'; sudo -n sh -c 'cp /etc/new /home/ubuntu/b'"
+    )
     text = bench.out("stat -c '%U:%G %a %F' ~/a /etc/new ~/b")
     assert text.splitlines() == [
         "ubuntu:ubuntu 644 regular file", "root:root 644 regular file", "root:root 644 regular file"
@@ -73,7 +77,8 @@ def test_what_users_make_is_theirs(bench):
 
 def test_files_are_written_as_scripts_do_it(bench):
     bench.root(
-        "set -eu\nnew=$(mktemp /srv/.x.XXXXXX)\nstat -c %a $new\nprintf hi >$new\nchown ubuntu:www-data $new\n"
+        "set -eu\nnew=$(mktemp /srv/.x.XXXXXX)\nstat -c %a $new\nprintf hi >$new\nchown "
+        "ubuntu:www-data $new\n"
         "chmod 00640 $new\nmv -fT -- $new /srv/x\ninstall -D -m 600 -o ubuntu -g ubuntu /srv/x /srv/d/y"
     )
     text = bench.out("stat -c '%n|%F|%a|%U|%G|%u' /srv/x /srv/d/y /srv")

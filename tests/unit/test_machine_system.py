@@ -57,23 +57,24 @@ def test_packages_are_for_root(bench):
 
 def test_dockers_repository_needs_its_key(bench):
     source = (
-        'echo "deb [signed-by=/etc/apt/keyrings/docker.asc] https://download.docker.com/linux/ubuntu jammy stable" '
+        'echo "deb [signed-by=/etc/apt/keyrings/docker.asc] '
+        'https://download.docker.com/linux/ubuntu jammy stable" '
         "> /etc/apt/sources.list.d/docker.list; apt-get update"
     )
     assert "NO_PUBKEY" in bench.err(source)
     bench.root("curl -fsSL https://download.docker.com/linux/ubuntu/gpg -o /etc/apt/keyrings/docker.asc")
     assert bench.root(source).status == 0
     assert bench.root("apt-get install -y docker-ce docker-ce-cli containerd.io").status == 0
-    assert bench.out("systemctl is-active docker; systemctl is-enabled docker; getent group docker | cut -d: -f1") == (
-        "active\nenabled\ndocker\n"
-    )
+    assert bench.out(
+        "systemctl is-active docker; systemctl is-enabled docker; getent group docker | cut -d: -f1"
+    ) == ("active\nenabled\ndocker\n")
 
 
 def test_purged_packages_leave_nothing(bench):
     bench.root("apt-get update; apt-get install -y nginx")
-    assert bench.out("systemctl is-active nginx; curl -s localhost | grep -o 'Welcome to nginx' | head -n 1") == (
-        "active\nWelcome to nginx\n"
-    )
+    assert bench.out(
+        "systemctl is-active nginx; curl -s localhost | grep -o 'Welcome to nginx' | head -n 1"
+    ) == ("active\nWelcome to nginx\n")
     assert bench.root("apt-get purge -y nginx").status == 0
     assert bench.root("dpkg-query -W nginx").status == 1
     assert bench.run("systemctl is-active nginx").stdout == b"inactive\n"
@@ -94,8 +95,12 @@ def test_oneshot_units_really_run(bench):
 
 
 def test_units_that_fail_or_are_not_there(bench):
-    bench.root("printf '[Service]\\nType=oneshot\\nExecStart=/bin/false\\n' > /etc/systemd/system/bad.service")
-    assert bench.err("systemctl start bad").startswith("Job for bad.service failed because the control process exited")
+    bench.root(
+        "printf '[Service]\\nType=oneshot\\nExecStart=/bin/false\\n' > /etc/systemd/system/bad.service"
+    )
+    assert bench.err("systemctl start bad").startswith(
+        "Job for bad.service failed because the control process exited"
+    )
     assert bench.run("systemctl is-active bad").stdout == b"failed\n"
     assert bench.err("systemctl start nope") == "Failed to start nope.service: Unit nope.service not found."
     assert bench.root("systemctl start nope").status == 5

@@ -117,11 +117,19 @@ class Build:
             if "manifest" in plain:
                 plain = f"docker.io/library/{reference}: not found"
             elif "pull access denied" in plain:
-                plain = "pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed"
+                plain = (
+                    "pull access denied, repository does not exist or may require "
+                    "authorization: server message: insufficient_scope: authorization failed"
+                )
             else:
-                plain = f'failed to do request: Head "https://registry-1.docker.io/v2/library/{reference}": dial tcp: lookup registry-1.docker.io: i/o timeout'
+                plain = (
+                    f"failed to do request: Head "
+                    f'"https://registry-1.docker.io/v2/library/{reference}": dial tcp: lookup '
+                    f"registry-1.docker.io: i/o timeout"
+                )
             raise Failed(
-                f"ERROR: failed to solve: {reference}: failed to resolve source metadata for docker.io/library/{reference}: {plain}"
+                f"ERROR: failed to solve: {reference}: failed to resolve source metadata "
+                f"for docker.io/library/{reference}: {plain}"
             ) from error
 
     async def _step(self, stage: Stage, instruction: Instruction) -> None:
@@ -199,7 +207,8 @@ class Build:
                 found = self.context.match(pattern)
                 if not found:
                     raise Failed(
-                        f'ERROR: failed to solve: failed to compute cache key: failed to calculate checksum of ref: "/{pattern.strip("./")}": not found'
+                        f"ERROR: failed to solve: failed to compute cache key: failed to "
+                        f'calculate checksum of ref: "/{pattern.strip("./")}": not found'
                     )
             for name, data in found.items():
                 into = words[-1].endswith("/") or words[-1] in (".", "..") or len(words) > 2
@@ -226,7 +235,8 @@ class Build:
         if result.status:
             tail = "\n".join(output.splitlines()[-10:])
             raise Failed(
-                f" > [{instruction.word} {instruction.rest}]:\n{tail}\n------\nERROR: failed to solve: process "
+                f" > [{instruction.word} {instruction.rest}]:\n{tail}\n------\nERROR: "
+                f"failed to solve: process "
                 f'"/bin/sh -c {script}" did not complete successfully: exit code: {result.status}'
             )
         kept = {

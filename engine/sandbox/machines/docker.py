@@ -322,7 +322,10 @@ def _restart(text: str) -> State:
     name, _, count = text.partition(":")
     if name not in ("no", "always", "unless-stopped", "on-failure"):
         raise Failed(
-            f"docker: Error response from daemon: invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
+            (
+                f"docker: Error response from daemon: invalid restart policy: unknown policy "
+                f"'{name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+            ),
             125,
         )
     return {"Name": name, "MaximumRetryCount": int(count or 0)}
@@ -430,7 +433,10 @@ def _mount(call: Call, engine: DockerEngine, source: str, target: str, mode: str
     writable = "ro" not in mode.split(",")
     if not target.startswith("/"):
         raise DaemonError(
-            f"invalid volume specification: '{source}:{target}': invalid mount config for type \"volume\": invalid mount path: '{target}' mount path must be absolute",
+            (
+                f"invalid volume specification: '{source}:{target}': invalid mount config for "
+                f"type \"volume\": invalid mount path: '{target}' mount path must be absolute"
+            ),
             125,
         )
     target = target.rstrip("/") or "/"
@@ -476,7 +482,11 @@ async def _create(call: Call, engine: DockerEngine, args: list[str], verb: str) 
     )
     if not given.rest:
         raise Failed(
-            f"docker: 'docker {verb}' requires at least 1 argument\n\nUsage:  docker {verb} [OPTIONS] IMAGE [COMMAND] [ARG...]\n\nSee 'docker {verb} --help' for more information",
+            (
+                f"docker: 'docker {verb}' requires at least 1 argument\n\nUsage:  docker "
+                f"{verb} [OPTIONS] IMAGE [COMMAND] [ARG...]\n\nSee 'docker {verb} --help' for "
+                f"more information"
+            ),
             125,
         )
     reference, command = given.rest[0], given.rest[1:]
@@ -655,7 +665,8 @@ async def _rename(call: Call, engine: DockerEngine, args: list[str]) -> int:
     if any(other["Name"] == f"/{args[1]}" for other in engine.containers.values()):
         other = engine.container(args[1])
         raise DaemonError(
-            f'Error when allocating new name: Conflict. The container name "/{args[1]}" is already in use by container '
+            f'Error when allocating new name: Conflict. The container name "/{args[1]}" '
+            f"is already in use by container "
             f'"{other["Id"]}". You have to remove (or rename) that container to be able to reuse that name.'
         )
     container["Name"] = f"/{args[1]}"
@@ -716,7 +727,8 @@ async def _exec(call: Call, engine: DockerEngine, args: list[str]) -> int:
     given = options(args, values={"-u", "-w", "-e", "--env-file"}, same=same, stop=True)
     if len(given.rest) < 2:
         return call.complain(
-            "docker: 'docker exec' requires at least 2 arguments\n\nUsage:  docker exec [OPTIONS] CONTAINER COMMAND [ARG...]"
+            "docker: 'docker exec' requires at least 2 arguments\n\nUsage:  docker exec "
+            "[OPTIONS] CONTAINER COMMAND [ARG...]"
         )
     container, words = engine.container(given.rest[0]), given.rest[1:]
     if not container["State"]["Running"]:
@@ -726,7 +738,10 @@ async def _exec(call: Call, engine: DockerEngine, args: list[str]) -> int:
     place = engine.inside(container)
     if not place.has(words[0]):
         return call.complain(
-            f'OCI runtime exec failed: exec failed: unable to start container process: exec: "{words[0]}": executable file not found in $PATH',
+            (
+                f"OCI runtime exec failed: exec failed: unable to start container process: "
+                f'exec: "{words[0]}": executable file not found in $PATH'
+            ),
             127,
         )
     stdin = await call.read() if "-i" in given else b""
@@ -749,7 +764,8 @@ async def _attach(call: Call, engine: DockerEngine, args: list[str]) -> int:
     if not container["State"]["Running"]:
         return call.complain("You cannot attach to a stopped container, start it first")
     return call.complain(
-        f"docker: attaching needs a terminal on both sides, which a simulated machine has not; use: docker exec -i {container['Name'][1:]} bash"
+        f"docker: attaching needs a terminal on both sides, which a simulated machine has "
+        f"not; use: docker exec -i {container['Name'][1:]} bash"
     )
 
 
@@ -1235,11 +1251,14 @@ async def _network_rm(call: Call, engine: DockerEngine, args: list[str]) -> int:
         if network["Containers"]:
             id, end = next(iter(network["Containers"].items()))
             status = call.complain(
-                f'Error response from daemon: error while removing network: network {network["Name"]} has active endpoints (name:"{end["Name"]}" id:"{id[:12]}")'
+                f"Error response from daemon: error while removing network: network "
+                f'{network["Name"]} has active endpoints (name:"{end["Name"]}" '
+                f'id:"{id[:12]}")'
             )
         elif network["Name"] in ("bridge", "host", "none"):
             status = call.complain(
-                f"Error response from daemon: {network['Name']} is a pre-defined network and cannot be removed"
+                f"Error response from daemon: {network['Name']} is a pre-defined network "
+                f"and cannot be removed"
             )
         else:
             del engine.networks[network["Name"]]
@@ -1332,7 +1351,8 @@ async def _volume_rm(call: Call, engine: DockerEngine, args: list[str]) -> int:
                 call.say(name)
         elif engine.users_of(name):
             status = call.complain(
-                f"Error response from daemon: remove {name}: volume is in use - [{', '.join(engine.users_of(name))}]"
+                f"Error response from daemon: remove {name}: volume is in use - "
+                f"[{', '.join(engine.users_of(name))}]"
             )
         else:
             call.place.disk.remove(f"/var/lib/docker/volumes/{name}")
@@ -1408,7 +1428,9 @@ async def _version(call: Call, engine: DockerEngine, args: list[str]) -> int:
         call.say(json.dumps(data, separators=(",", ":")) if form == "json" else _render(form, data))
         return 0
     call.say(
-        f"Client: Docker Engine - Community\n Version:           {version}\n API version:       1.51\n\nServer: Docker Engine - Community\n Engine:\n  Version:          {version}\n  API version:      1.51 (minimum version 1.24)"
+        f"Client: Docker Engine - Community\n Version:           {version}\n API version: "
+        f"      1.51\n\nServer: Docker Engine - Community\n Engine:\n  Version:          "
+        f"{version}\n  API version:      1.51 (minimum version 1.24)"
     )
     return 0
 
@@ -1455,7 +1477,9 @@ async def _info(call: Call, engine: DockerEngine, args: list[str]) -> int:
         )
         return 0
     call.say(
-        f"Server:\n Containers: {data['Containers']}\n  Running: {running}\n Images: {data['Images']}\n Server Version: {data['ServerVersion']}\n Storage Driver: overlay2"
+        f"Server:\n Containers: {data['Containers']}\n  Running: {running}\n Images: "
+        f"{data['Images']}\n Server Version: {data['ServerVersion']}\n Storage Driver: "
+        f"overlay2"
     )
     return 0
 
@@ -1466,7 +1490,10 @@ async def _df(call: Call, engine: DockerEngine, args: list[str]) -> int:
     call.say("TYPE            TOTAL     ACTIVE    SIZE      RECLAIMABLE")
     used = len({container["Image"] for container in engine.containers.values()})
     call.say(
-        f"Images          {len(engine.images):<9} {used:<9} {size:<9} 0B (0%)\nContainers      {len(engine.containers):<9} {running:<9} 0B        0B\nLocal Volumes   {len(engine.volumes):<9} 0         0B        0B\nBuild Cache     0         0         0B        0B"
+        f"Images          {len(engine.images):<9} {used:<9} {size:<9} 0B (0%)\nContainers "
+        f"     {len(engine.containers):<9} {running:<9} 0B        0B\nLocal Volumes   "
+        f"{len(engine.volumes):<9} 0         0B        0B\nBuild Cache     0         0    "
+        f"     0B        0B"
     )
     return 0
 
@@ -1499,7 +1526,9 @@ async def _port(call: Call, engine: DockerEngine, args: list[str]) -> int:
 async def _top(call: Call, engine: DockerEngine, args: list[str]) -> int:
     container = engine.container(args[0])
     call.say(
-        f"UID    PID    PPID   C   STIME   TTY   TIME       CMD\nroot   {container['State']['Pid']}   1      0   00:00   ?     00:00:00   {' '.join(words_of(container))}"
+        f"UID    PID    PPID   C   STIME   TTY   TIME       CMD\nroot   "
+        f"{container['State']['Pid']}   1      0   00:00   ?     00:00:00   "
+        f"{' '.join(words_of(container))}"
     )
     return 0
 
@@ -1647,11 +1676,16 @@ async def docker(call: Call) -> int:
 def _refused(call: Call, engine: DockerEngine) -> str:
     if not call.login.is_root and "docker" not in call.login.groups:
         return (
-            "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: "
-            'Head "http://%2Fvar%2Frun%2Fdocker.sock/_ping": dial unix /var/run/docker.sock: connect: permission denied'
+            "permission denied while trying to connect to the Docker daemon socket at "
+            "unix:///var/run/docker.sock: "
+            'Head "http://%2Fvar%2Frun%2Fdocker.sock/_ping": dial unix '
+            "/var/run/docker.sock: connect: permission denied"
         )
     if not engine.running:
-        return "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
+        return (
+            "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the "
+            "docker daemon running?"
+        )
     return ""
 
 

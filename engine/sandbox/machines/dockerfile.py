@@ -107,7 +107,8 @@ def _check(found: list[Instruction]) -> None:
             )
         if not instruction.rest and instruction.word not in ("CMD", "ENTRYPOINT"):
             raise DockerfileError(
-                f"dockerfile parse error on line {instruction.line}: {instruction.word} requires at least one argument"
+                f"dockerfile parse error on line {instruction.line}: {instruction.word} "
+                f"requires at least one argument"
             )
     if next((each.word for each in found if each.word != "ARG"), "") != "FROM":
         raise DockerfileError(

@@ -130,7 +130,8 @@ class DockerEngine:
         name = short(repository)
         if not self.place.network.internet():
             raise DaemonError(
-                'Get "https://registry-1.docker.io/v2/": net/http: request canceled while waiting for connection '
+                'Get "https://registry-1.docker.io/v2/": net/http: request canceled '
+                "while waiting for connection "
                 "(Client.Timeout exceeded while awaiting headers)"
             )
         if not self.registry.has(repository):
@@ -174,7 +175,8 @@ class DockerEngine:
             return [f"Untagged: {name}"]
         if by_id and len(image["RepoTags"]) > 1 and not force:
             raise DaemonError(
-                f"conflict: unable to delete {image['Id'][7:19]} (must be forced) - image is referenced in multiple repositories"
+                f"conflict: unable to delete {image['Id'][7:19]} (must be forced) - image "
+                f"is referenced in multiple repositories"
             )
         for container in self.containers.values():
             if container["Image"] == image["Id"] and (container["State"]["Running"] or not force):
@@ -186,10 +188,14 @@ class DockerEngine:
                     else f"delete {image['Id'][7:19]}"
                 )
                 raise DaemonError(
-                    f"conflict: unable to {what} ({word}) - container {container['Id'][:12]} is using its referenced image "
+                    f"conflict: unable to {what} ({word}) - container "
+                    f"{container['Id'][:12]} is using its referenced image "
                     f"{image['Id'][7:19]}"
                     if not by_id
-                    else f"conflict: unable to {what} ({word}) - image is being used by {state} container {container['Id'][:12]}"
+                    else (
+                        f"conflict: unable to {what} ({word}) - image is being used by "
+                        f"{state} container {container['Id'][:12]}"
+                    )
                 )
         del self.images[image["Id"]]
         return [*(f"Untagged: {tag}" for tag in image["RepoTags"]), f"Deleted: {image['Id']}"]
@@ -340,7 +346,8 @@ class DockerEngine:
         for other in self.containers.values():
             if other["Name"] == container["Name"]:
                 raise DaemonError(
-                    f'Conflict. The container name "{container["Name"]}" is already in use by container "{other["Id"]}". '
+                    f'Conflict. The container name "{container["Name"]}" is already in '
+                    f'use by container "{other["Id"]}". '
                     "You have to remove (or rename) that container to be able to reuse that name."
                 )
         self.containers[container["Id"]] = container
@@ -481,7 +488,8 @@ class DockerEngine:
         """Remove it. Raises DaemonError where it runs and `force` is off."""
         if container["State"]["Running"] and not force:
             raise DaemonError(
-                f'cannot remove container "{container["Name"]}": container is running: stop the container before removing '
+                f'cannot remove container "{container["Name"]}": container is running: '
+                f"stop the container before removing "
                 "or force remove"
             )
         if container["State"]["Running"]:
@@ -522,9 +530,11 @@ class DockerEngine:
                     ]
                     if other is not container and other["State"]["Running"] and bind["HostPort"] in taken:
                         raise DaemonError(
-                            f"failed to set up container networking: driver failed programming external connectivity on "
+                            f"failed to set up container networking: driver failed "
+                            f"programming external connectivity on "
                             f"endpoint {container['Name'][1:]} ({secrets.token_hex(32)}): Bind for "
-                            f"{bind['HostIp'] or '0.0.0.0'}:{bind['HostPort']} failed: port is already allocated",
+                            f"{bind['HostIp'] or '0.0.0.0'}:{bind['HostPort']} failed: "
+                            f"port is already allocated",
                             125,
                         )
 

@@ -57,7 +57,10 @@ async def stat(call: Call) -> int:
             continue
         form = given.last("-c") or given.last("--printf")
         if not form:
-            form = "  File: %n\n  Size: %s\tBlocks: %b\tIO Block: 4096   %F\nAccess: (%04a/%A)  Uid: (%5u/%8U)   Gid: (%5g/%8G)"
+            form = (
+                "  File: %n\n  Size: %s\tBlocks: %b\tIO Block: 4096   %F\nAccess: (%04a/%A)  "
+                "Uid: (%5u/%8U)   Gid: (%5g/%8G)"
+            )
         text = _stat_text(call, form, name, path)
         if "--printf" in given:
             call.say(text.encode().decode("unicode_escape"), end="")

@@ -97,7 +97,10 @@ def _head(name: str, reply: Reply, close: bool) -> bytes:
 def page(status: int) -> bytes:
     """The page that Apache shows for a status."""
     reason = REASONS[status]
-    return f'<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">\n<html><head>\n<title>{status} {reason}</title>\n</head><body>\n<h1>{reason}</h1>\n</body></html>\n'.encode()
+    return (
+        f'<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">\n<html><head>\n<title>{status} '
+        f"{reason}</title>\n</head><body>\n<h1>{reason}</h1>\n</body></html>\n"
+    ).encode()
 
 
 def folder(
@@ -137,7 +140,10 @@ def _index(files: Disk, path: str, shown: str) -> Reply:
     items = "".join(f'<li><a href="{name}">{name}</a></li>\n' for name in files.entries(path))
     return Reply(
         200,
-        f"<html><head><title>Index of {shown}</title></head><body><h1>Index of {shown}</h1><ul>\n{items}</ul></body></html>\n".encode(),
+        (
+            f"<html><head><title>Index of {shown}</title></head><body><h1>Index of "
+            f"{shown}</h1><ul>\n{items}</ul></body></html>\n"
+        ).encode(),
     )
 
 
@@ -155,7 +161,10 @@ def jupyter(token: str) -> Handler:
         if request.path == "/login":
             return Reply(
                 200,
-                b"<!DOCTYPE HTML><html><head><title>Jupyter Server</title></head><body>Password or token:</body></html>",
+                (
+                    b"<!DOCTYPE HTML><html><head><title>Jupyter "
+                    b"Server</title></head><body>Password or token:</body></html>"
+                ),
             )
         given = (
             request.query.get("token") or [request.headers.get("authorization", "").removeprefix("token ")]

@@ -38,7 +38,11 @@ _CATALOGUE: Mapping[str, Mapping[str, Any]] = {
         "ports": ["80/tcp"],
         "size": 152_000_000,
         "files": {
-            "/usr/share/nginx/html/index.html": "<!DOCTYPE html>\n<html>\n<head>\n<title>Welcome to nginx!</title>\n</head>\n<body>\n<h1>Welcome to nginx!</h1>\n</body>\n</html>\n"
+            "/usr/share/nginx/html/index.html": (
+                "<!DOCTYPE html>\n<html>\n<head>\n<title>Welcome to "
+                "nginx!</title>\n</head>\n<body>\n<h1>Welcome to "
+                "nginx!</h1>\n</body>\n</html>\n"
+            )
         },
     },
     "python": {

@@ -259,7 +259,10 @@ def _deliver(call: Call, file: str, answer: Answer, with_head: bool) -> None:
         path = call.path(file)
         if not call.place.disk.is_dir(call.place.disk.real(path.rsplit("/", 1)[0] or "/")):
             raise Failed(
-                f"curl: (23) Failure writing output to destination\nWarning: Failed to open the file {file}: No such file or directory",
+                (
+                    f"curl: (23) Failure writing output to destination\nWarning: Failed to "
+                    f"open the file {file}: No such file or directory"
+                ),
                 23,
             )
         call.place.disk.write(call.place.disk.real(path), data)
@@ -341,7 +344,8 @@ async def ping(call: Call) -> int:
     for number in range(1, count + 1 if good else 0):
         call.say(f"64 bytes from {host}: icmp_seq={number} ttl=58 time=1.{number:02} ms")
     call.say(
-        f"\n--- {host} ping statistics ---\n{count} packets transmitted, {count if good else 0} received, {0 if good else 100}% packet loss"
+        f"\n--- {host} ping statistics ---\n{count} packets transmitted, "
+        f"{count if good else 0} received, {0 if good else 100}% packet loss"
     )
     return 0 if good else 1
 

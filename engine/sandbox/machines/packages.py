@@ -76,7 +76,10 @@ def _unpack(place: Place, name: str, package: Package) -> None:
     for group in package.groups:
         users.add_group(place, group, system=True)
     for unit in package.units:
-        text = f"[Unit]\nDescription={_DESCRIPTIONS.get(unit, unit)}\n\n[Service]\nType=notify\nExecStart=/usr/bin/{unit}\n"
+        text = (
+            f"[Unit]\nDescription={_DESCRIPTIONS.get(unit, unit)}\n\n[Service]\nType=notify\n"
+            f"ExecStart=/usr/bin/{unit}\n"
+        )
         place.disk.write(
             f"/usr/lib/systemd/system/{unit}.service", text + "\n[Install]\nWantedBy=multi-user.target\n"
         )
@@ -93,7 +96,10 @@ _DESCRIPTIONS = {
     "ssh": "OpenBSD Secure Shell server",
 }
 
-_WELCOME = "<!DOCTYPE html>\n<html>\n<head>\n<title>Welcome to nginx!</title>\n</head>\n<body>\n<h1>Welcome to nginx!</h1>\n</body>\n</html>\n"
+_WELCOME = (
+    "<!DOCTYPE html>\n<html>\n<head>\n<title>Welcome to "
+    "nginx!</title>\n</head>\n<body>\n<h1>Welcome to nginx!</h1>\n</body>\n</html>\n"
+)
 
 
 async def apt_get(call: Call) -> int:
@@ -190,11 +196,15 @@ def _update(call: Call, names: Sequence[str], dry: bool, strict: bool) -> int:
             )
         elif key != "-" and not _signed(place, key):
             call.say(
-                f"Err:{number} {archive} InRelease\n  The following signatures couldn't be verified because the public key is not available: NO_PUBKEY 7EA0A9C3F273FCD8"
+                f"Err:{number} {archive} InRelease\n  The following signatures couldn't "
+                f"be verified because the public key is not available: NO_PUBKEY "
+                f"7EA0A9C3F273FCD8"
             )
             errors.append(
-                f"W: GPG error: {archive} InRelease: The following signatures couldn't be verified because the public "
-                f"key is not available: NO_PUBKEY 7EA0A9C3F273FCD8\nE: The repository '{archive} InRelease' is not signed."
+                f"W: GPG error: {archive} InRelease: The following signatures couldn't be "
+                f"verified because the public "
+                f"key is not available: NO_PUBKEY 7EA0A9C3F273FCD8\nE: The repository "
+                f"'{archive} InRelease' is not signed."
             )
             status = 100
         elif host not in (place.system.mirror, _DOCKER_HOST):
@@ -338,11 +348,13 @@ async def apt_cache(call: Call) -> int:
         version = _version(call.place, known[name]) if name in known else have[name]
         if verb == "policy":
             call.say(
-                f"{name}:\n  Installed: {have.get(name, '(none)')}\n  Candidate: {version}\n  Version table:\n     {version} 500"
+                f"{name}:\n  Installed: {have.get(name, '(none)')}\n  Candidate: "
+                f"{version}\n  Version table:\n     {version} 500"
             )
         elif verb == "madison":
             call.say(
-                f" {name} | {version} | {call.place.system.mirror} {call.place.system.codename}/main amd64 Packages"
+                f" {name} | {version} | {call.place.system.mirror} "
+                f"{call.place.system.codename}/main amd64 Packages"
             )
         elif verb == "list":
             call.say(
@@ -449,14 +461,18 @@ def _status(call: Call, names: Sequence[str]) -> int:
 
 def _list(call: Call, names: Sequence[str]) -> int:
     call.say(
-        "Desired=Unknown/Install/Remove/Purge/Hold\n||/ Name           Version      Architecture Description\n+++-==============-============-============-================================="
+        "Desired=Unknown/Install/Remove/Purge/Hold\n||/ Name           Version      "
+        "Architecture "
+        "Description\n"
+        "+++-==============-============-============-================================="
     )
     status = 0
     for pattern in names or ["*"]:
         rows = _rows(call.place, pattern)
         for row in rows:
             call.say(
-                f"{row['db:Status-Abbrev']} {row['Package']:14} {row['Version']:12} amd64        {row['Package']}"
+                f"{row['db:Status-Abbrev']} {row['Package']:14} {row['Version']:12} amd64 "
+                f"       {row['Package']}"
             )
         if not rows:
             status = call.complain(f"dpkg-query: no packages found matching {pattern}")
@@ -504,14 +520,18 @@ async def apt_mark(call: Call) -> int:
 async def add_apt_repository(call: Call) -> int:
     """Refused with words: a source file with its own keyring is the way now."""
     return call.complain(
-        "add-apt-repository: not on simulated machines; write /etc/apt/sources.list.d/NAME.list with [signed-by=/etc/apt/keyrings/…]"
+        "add-apt-repository: not on simulated machines; write "
+        "/etc/apt/sources.list.d/NAME.list with [signed-by=/etc/apt/keyrings/…]"
     )
 
 
 async def apt_key(call: Call) -> int:
     """Gone since Debian 13 and deprecated before: says so."""
     return call.complain(
-        "Warning: apt-key is deprecated. Manage keyring files in trusted.gpg.d instead (see apt-key(8)).\ngpg: no valid OpenPGP data found.",
+        (
+            "Warning: apt-key is deprecated. Manage keyring files in trusted.gpg.d instead "
+            "(see apt-key(8)).\ngpg: no valid OpenPGP data found."
+        ),
         2,
     )
 
@@ -542,7 +562,8 @@ async def dnf(call: Call) -> int:
     have, known = installed(call.place), {**MAIN, "docker": MAIN["docker.io"]}
     if verb in ("install", "remove") and not call.login.is_root:
         return call.complain(
-            "Error: This command has to be run with superuser privileges (under the root user on most systems)."
+            "Error: This command has to be run with superuser privileges (under the root "
+            "user on most systems)."
         )
     if verb == "install" and set(names) - have.keys():
         return _dnf_install(call, names, known)
@@ -563,7 +584,9 @@ async def dnf(call: Call) -> int:
 def _dnf_install(call: Call, names: Sequence[str], known: Mapping[str, Package]) -> int:
     if not call.place.network.internet():
         return call.complain(
-            "Errors during downloading metadata for repository 'amazonlinux':\n  - Curl error (28): Timeout was reached\nError: Failed to download metadata for repo 'amazonlinux'"
+            "Errors during downloading metadata for repository 'amazonlinux':\n  - Curl "
+            "error (28): Timeout was reached\nError: Failed to download metadata for "
+            "repo 'amazonlinux'"
         )
     for name in names:
         if name not in known:

@@ -39,8 +39,10 @@ class Process:
 
 
 _SERVERS = re.compile(
-    r"(^|[\s/])(httpd|httpd-foreground|nginx|apache2ctl|redis-server|postgres|mysqld|mariadbd|mongod|mosquitto|prometheus|"
-    r"whoami|jupyter|jupyter-lab|jupyter-notebook|start-notebook\.sh|start-notebook\.py|gunicorn|uvicorn|flask)(\s|$)|"
+    r"(^|[\s/])(httpd|httpd-foreground|nginx|apache2ctl|redis-server|postgres|mysqld|"
+    r"mariadbd|mongod|mosquitto|prometheus|"
+    r"whoami|jupyter|jupyter-lab|jupyter-notebook|start-notebook\.sh|start-notebook\.py|"
+    r"gunicorn|uvicorn|flask)(\s|$)|"
     r"http\.server|/etc/distribution/config\.yml|^/run\.sh"
 )
 _WAITS = re.compile(r"sleep\s+(infinity|inf|\d{3,}|\d+[hd])|tail\s+-[fF]|while (true|:)|^cat$|^top$")
@@ -67,7 +69,10 @@ def process_of(container: State, image: State, has: Callable[[str], bool] = bool
     if need and words[-1:] == (image["Config"]["Cmd"] or [""])[-1:] and not _has(container, need):
         return Process(
             status=1,
-            errors=f"Error: Database is uninitialized and superuser password is not specified.\n       You must specify {need} to a non-empty value.\n",
+            errors=(
+                f"Error: Database is uninitialized and superuser password is not specified.\n "
+                f"      You must specify {need} to a non-empty value.\n"
+            ),
         )
     if _SERVERS.search(text):
         return Process(stays=True, log=_greeting(container, text, image), stop_status=_stop_status(text))
@@ -90,8 +95,10 @@ def process_of(container: State, image: State, has: Callable[[str], bool] = bool
         why = "no such file or directory" if "/" in bare[0] else "executable file not found in $PATH"
         return Process(
             missing=(
-                "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: "
-                f'unable to start container process: error during container init: exec: "{bare[0]}": {why}: unknown'
+                "failed to create task for container: failed to create shim task: OCI "
+                "runtime create failed: runc create failed: "
+                f"unable to start container process: error during container init: exec: "
+                f'"{bare[0]}": {why}: unknown'
             )
         )
     return Process(script=" ".join(quote(word) for word in bare) if bare else None)
@@ -141,7 +148,10 @@ def _greeting(container: State, text: str, image: State) -> str:
             "[I ServerApp] Jupyter Server 2.17.0 is running at:",
             f"[I ServerApp] http://{container['Config']['Hostname']}:{port}/{sort}{tail}",
             f"[I ServerApp]     http://127.0.0.1:{port}/{sort}{tail}",
-            "[I ServerApp] Use Control-C to stop this server and shut down all kernels (twice to skip confirmation).",
+            (
+                "[I ServerApp] Use Control-C to stop this server and shut down all kernels "
+                "(twice to skip confirmation)."
+            ),
         ]
         if token:
             lines += [
@@ -155,7 +165,12 @@ def _greeting(container: State, text: str, image: State) -> str:
             ]
         return "\n".join(lines) + "\n"
     if "httpd" in text:
-        return "AH00558: httpd: Could not reliably determine the server's fully qualified domain name, using 172.17.0.2. Set the 'ServerName' directive globally to suppress this message\nAH00489: Apache/2.4.65 (Unix) configured -- resuming normal operations\n"
+        return (
+            "AH00558: httpd: Could not reliably determine the server's fully qualified "
+            "domain name, using 172.17.0.2. Set the 'ServerName' directive globally to "
+            "suppress this message\nAH00489: Apache/2.4.65 (Unix) configured -- resuming "
+            "normal operations\n"
+        )
     if "nginx" in text:
         return "/docker-entrypoint.sh: Configuration complete; ready for start up\n"
     if "redis" in text:
@@ -291,7 +306,10 @@ class ContainerPlace(Place):
         def note(request: http.Request, reply: http.Reply) -> None:
             self.engine.log(
                 self.container,
-                f'172.17.0.1 - - "{request.method} {request.path} HTTP/1.1" {reply.status} {len(reply.body)}\n',
+                (
+                    f'172.17.0.1 - - "{request.method} {request.path} HTTP/1.1" '
+                    f"{reply.status} {len(reply.body)}\n"
+                ),
             )
 
         if _is_jupyter(text):
@@ -324,7 +342,8 @@ async def jupyter(call: Call) -> int:
         call.say("Currently running servers:")
         tail = f"?token={token}" if token else ""
         call.say(
-            f"http://{call.place.hostname}:{port}/{tail} :: {call.place.container['Config']['WorkingDir'] or '/'}"
+            f"http://{call.place.hostname}:{port}/{tail} :: "
+            f"{call.place.container['Config']['WorkingDir'] or '/'}"
         )
         return 0
     call.say("Selected Jupyter core packages...\njupyter_server   : 2.17.0\nnotebook         : 7.4.7")
@@ -349,10 +368,13 @@ async def pip(call: Call) -> int:
     ]
     if not call.place.network.internet():
         call.complain(
-            "WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by 'NewConnectionError': Temporary failure in name resolution"
+            "WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by "
+            "'NewConnectionError': Temporary failure in name resolution"
         )
         return call.complain(
-            f"ERROR: Could not find a version that satisfies the requirement {(names or ['pip'])[0]} (from versions: none)\nERROR: No matching distribution found for {(names or ['pip'])[0]}"
+            f"ERROR: Could not find a version that satisfies the requirement "
+            f"{(names or ['pip'])[0]} (from versions: none)\nERROR: No matching "
+            f"distribution found for {(names or ['pip'])[0]}"
         )
     call.say(f"Successfully installed {' '.join(names)}")
     return 0
@@ -378,7 +400,8 @@ async def apk(call: Call) -> int:
     """apk add, apk update: needs a way to the internet."""
     if not call.place.network.internet():
         return call.complain(
-            "WARNING: fetching https://dl-cdn.alpinelinux.org/alpine/v3.22/main: DNS: transient error (try again later)\nERROR: unable to select packages"
+            "WARNING: fetching https://dl-cdn.alpinelinux.org/alpine/v3.22/main: DNS: "
+            "transient error (try again later)\nERROR: unable to select packages"
         )
     call.say("OK: 12 MiB in 24 packages")
     return 0

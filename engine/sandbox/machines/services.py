@@ -243,7 +243,8 @@ async def systemctl(call: Call) -> int:
     services = call.place.services
     if services is None:
         return call.complain(
-            "System has not been booted with systemd as init system (PID 1). Can't operate.\nFailed to connect to bus: Host is down"
+            "System has not been booted with systemd as init system (PID 1). Can't "
+            "operate.\nFailed to connect to bus: Host is down"
         )
     verb, names = (given.rest or ["list-units"])[0], given.rest[1:]
     action = _VERBS.get(verb)
@@ -254,7 +255,8 @@ async def systemctl(call: Call) -> int:
             verb
         )
         return call.complain(
-            f"Failed to {what or f'{verb} {_full(names[0]) if names else str()}'}: Interactive authentication required."
+            f"Failed to {what or f'{verb} {_full(names[0]) if names else str()}'}: "
+            f"Interactive authentication required."
         )
     return await action(call, services, names, given)
 
@@ -304,7 +306,10 @@ async def _enable(call: Call, services: Services, names: Sequence[str], given: O
             return call.complain(f"Failed to enable unit: Unit file {_full(name)} does not exist.")
         if services.enabled(name) == "static":
             call.complain(
-                "The unit files have no installation config (WantedBy=, RequiredBy=, Also=,\nAlias= settings in the [Install] section, and DefaultInstance= for template\nunits). This means they are not meant to be enabled using systemctl."
+                "The unit files have no installation config (WantedBy=, RequiredBy=, "
+                "Also=,\nAlias= settings in the [Install] section, and DefaultInstance= "
+                "for template\nunits). This means they are not meant to be enabled using "
+                "systemctl."
             )
         message = services.enable(name)
         if message and "-q" not in given:
@@ -499,7 +504,10 @@ async def service(call: Call) -> int:
 def _journal(place: Place, name: str) -> list[str]:
     rows: list[list[Any]] = place.state.get("journal", [])
     return [
-        f"{time.strftime('%b %d %H:%M:%S', time.gmtime(when))} {place.hostname} {'systemd[1]' if text.startswith(('Start', 'Finish', 'Stop')) else unit}: {text}"
+        (
+            f"{time.strftime('%b %d %H:%M:%S', time.gmtime(when))} {place.hostname} "
+            f"{'systemd[1]' if text.startswith(('Start', 'Finish', 'Stop')) else unit}: {text}"
+        )
         for when, unit, text in rows
         if not name or unit == name.removesuffix(".service")
     ]

@@ -31,7 +31,8 @@ async def hostnamectl(call: Call) -> int:
         return 0
     system = call.place.system
     call.say(
-        f" Static hostname: {call.place.hostname}\nOperating System: {system.pretty}\n          Kernel: Linux {system.kernel}"
+        f" Static hostname: {call.place.hostname}\nOperating System: {system.pretty}\n    "
+        f"      Kernel: Linux {system.kernel}"
     )
     return 0
 

@@ -402,7 +402,8 @@ async def sudo(call: Call) -> int:
         if "-n" in given:
             return call.complain("sudo: a password is required")
         return call.complain(
-            "sudo: a terminal is required to read the password; either use the -S option to read from standard input "
+            "sudo: a terminal is required to read the password; either use the -S option "
+            "to read from standard input "
             "or configure an askpass helper\nsudo: a password is required"
         )
     if "-v" in given or ("-k" in given and not given.rest):
