@@ -54,13 +54,19 @@ class Observation:
     unreadable: str | None = None
     """Why it could not be read: its host is stopped, not up yet, refuses."""
     new: bool = False
-    """The ledger does not have it yet: the playbook adopts it, it was found on its host, or a create left it."""
+    """The ledger does not have it yet.
+
+    The playbook adopts it, it was found on its host, or a create left it.
+    """
     kind: type[Resource] | None = None
     """The kind that the entry names."""
 
     @property
     def found(self) -> bool:
-        """Whether labctl did not make it, as far as the ledger knows: it was found, and nothing says it was made."""
+        """Whether labctl did not make it, as far as the ledger knows.
+
+        It was found, and nothing says it was made.
+        """
         return self.new and not self.entry.token
 
 

@@ -27,9 +27,11 @@ def host_spec(
     kinds: Mapping[str, type[Resource]] | None = None,
     known: Mapping[str, Values] | None = None,
 ) -> HostSpec:
-    """How to log in to the host at `address`, of which `values` were read; `known` fills the `ssh:` templates.
+    """How to log in to the host at `address`, of which `values` were read.
 
-    `kinds` is needed for hosts that the playbook no longer has. Raises HostUnreachable where it is not told how.
+    `known` fills the `ssh:` templates.
+    `kinds` is needed for hosts that the playbook no longer has. Raises HostUnreachable where it is not told
+    how.
     """
     login = login_of(lab, address, known or {address: values}) or (entry.ssh if entry else None)
     declared = lab.resources.get(address)
@@ -56,7 +58,10 @@ def host_spec(
 
 
 def login_of(lab: Lab, address: str, known: Mapping[str, Values]) -> dict[str, Any] | None:
-    """The `ssh:` keyword of `address` filled in with what is `known`, as plain data; None while it cannot be."""
+    """The `ssh:` keyword of `address` filled in with what is `known`, as plain data.
+
+    None while it cannot be.
+    """
     declared = lab.resources.get(address)
     if declared is None or declared.ssh is None:
         return None

@@ -1,4 +1,7 @@
-"""One resource as wanted against what is there of it: the fields that differ, and the values others may use."""
+"""One resource as wanted against what is there of it.
+
+The fields that differ, and the values others may use.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,10 @@ def is_hashed(kind: type[Resource], name: str) -> bool:
 
 
 def wanted_values(resource: Resource, entry: Entry | None = None) -> Values:
-    """What the playbook asks for, and the defaults of what it asked for last time; a field left None is not asked."""
+    """What the playbook asks for, and the defaults of what it asked for last time.
+
+    A field left None is not asked.
+    """
     also = entry.set_fields if entry is not None and entry.kind == type(resource).kind else ()
     return {name: value for name, value in resource.wanted(also).items() if value is not None}
 
@@ -78,7 +84,9 @@ def _differs(resource: Resource, name: str, wanted: Any, there: Values, entry: E
     return digest != keyed_hash(key, wanted)
 
 
-def unlike(resource: Resource, there: Values, *, ignore: Collection[str] = ()) -> Iterator[tuple[str, Any, Any]]:
+def unlike(
+    resource: Resource, there: Values, *, ignore: Collection[str] = ()
+) -> Iterator[tuple[str, Any, Any]]:
     """Name, reading and wish of each field that was applied and does not read as wanted."""
     for name, wanted in wanted_values(resource).items():
         if name in ignore or is_hashed(type(resource), name):
@@ -99,7 +107,11 @@ def digests(resource: Resource, key: bytes) -> dict[str, str]:
 
 
 def usable_values(
-    resource: Resource, there: Values | None = None, *, without: Collection[str] = (), ignore: Collection[str] = ()
+    resource: Resource,
+    there: Values | None = None,
+    *,
+    without: Collection[str] = (),
+    ignore: Collection[str] = (),
 ) -> Values:
     """What other resources may use of `resource` now: its fields as wanted, and what was read of it.
 

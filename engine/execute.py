@@ -1,7 +1,7 @@
 """schedule + World + Ledger -> Report: acts, and decides nothing.
 
-The thread that calls `execute` owns the queue, the ledger and what is known of each resource; workers only call
-verbs. Before a create its intent is durable, after every verb its result is.
+The thread that calls `execute` owns the queue, the ledger and what is known of each resource; workers only
+call verbs. Before a create its intent is durable, after every verb its result is.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, Final, cast
 import networkx as nx
 
 from engine import verbs
-from engine.change import Change, Entry, Outcome, Plan, Report, Step, StepEvent, StepResult
+from engine.change import Action, Change, Entry, Outcome, Plan, Report, Step, StepEvent, StepResult
 from engine.contact import host_spec, login_of
 from engine.diff import WHOLE, digests, is_hashed, is_secret, usable_values
 from engine.errors import HostUnreachable, Invalid, LabctlError, StepFailed
@@ -55,11 +55,12 @@ def execute(
     run: str,
     patience: float = 60.0,
 ) -> Report:
-    """Carry out `schedule`, at most `parallel` steps at a time; `tell` hears of each as it starts, waits, ends.
+    """Carry out `schedule`, at most `parallel` steps at a time, and tell `tell` how each goes.
 
-    Once `stop` is set what is in flight is finished and nothing new started. What fails takes only what needs it
-    with it. `patience` is how many seconds something done may take to show when read again. Raises the ledger's
-    LabctlError where it cannot be written (nothing new is started then, what was in flight has ended).
+    Once `stop` is set what is in flight is finished and nothing new started. What fails takes only what needs
+    it with it. `patience` is how many seconds something done may take to show when read again. Raises the
+    ledger's LabctlError where it cannot be written (nothing new is started then, what was in flight has
+    ended).
     """
     return _Run(schedule, plan, lab, world, ledger, kinds, parallel, tell, stop, run, patience).go()
 
@@ -123,7 +124,8 @@ class _Run:
 
     def _begin(self) -> None:
         if self.steps:
-            counts = [f"{self.plan.count(action)} to {action}" for action in ("create", "update", "replace", "delete")]
+            actions: tuple[Action, ...] = ("create", "update", "replace", "delete")
+            counts = [f"{self.plan.count(action)} to {action}" for action in actions]
             self._note(None, "run", "started", ", ".join(counts))
         for change in self.plan.changes:
             there = change.there
@@ -186,7 +188,10 @@ class _Run:
             self._start(step)
 
     def _host_of(self, step: Step) -> str | None:
-        """The host that the step keeps busy: scripts on one host run in turn, so others need not wait for a slot."""
+        """The host that the step keeps busy.
+
+        Scripts on one host run in turn, so others need not wait for a slot.
+        """
         if step.verb in ("adopt", "forget"):
             return None
         if step.verb == "delete":
@@ -227,7 +232,7 @@ class _Run:
         said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return StepFailed(
             f"labctl did not expect this of {step.change.kind}: {said}",
-            "this is a mistake in labctl; the run's log has the details. Running the same command again is safe",
+            "this is a mistake in labctl, and the run's log has the details; running again is safe",
         )
 
     def _fail(self, step: Step, error: LabctlError) -> None:
@@ -238,7 +243,9 @@ class _Run:
             message, remedy = error.message, error.remedy
         self._finish(step, "failed", error=self.masker.text(message), remedy=self.masker.text(remedy))
 
-    def _finish(self, step: Step, outcome: Outcome, *, error: str = "", remedy: str = "", note: str = "") -> None:
+    def _finish(
+        self, step: Step, outcome: Outcome, *, error: str = "", remedy: str = "", note: str = ""
+    ) -> None:
         seconds = time.monotonic() - self.running.pop(step)
         host = self._host_of(step)
         if host is not None:
@@ -285,7 +292,9 @@ class _Run:
         if step.change.action == "replace":
             # The old one is gone by now, or goes later; either way this is a new generation.
             old = None
-        task = self._task(step, resource, old or Entry(declared.address, declared.kind.kind, "", host=declared.host))
+        task = self._task(
+            step, resource, old or Entry(declared.address, declared.kind.kind, "", host=declared.host)
+        )
         if verbs.must_settle(declared.kind, old):
             self._work(step, partial(verbs.settle, task), partial(self._create_settled, step, task, old))
         else:
@@ -298,7 +307,9 @@ class _Run:
             return
         declared, resource = self._declared(step.change), cast(Resource, task.resource)
         adopted = settled.adopted and not self._was_ours(step.change, settled.ids[0])
-        entry = old if old is not None and old.id is None else Entry(declared.address, declared.kind.kind, None)
+        entry = (
+            old if old is not None and old.id is None else Entry(declared.address, declared.kind.kind, None)
+        )
         entry = replace(entry, id=settled.ids[0], token=entry.token or _token(), host=declared.host)
         entry = replace(entry, adopted=adopted, needs=declared.needs)
         if old is not None and old.token != entry.token:
@@ -501,7 +512,8 @@ class _Run:
             set_fields=tuple(sorted(resource.model_fields_set)),
             digests={**kept, **fresh},
             outputs=before.outputs if values is None else self._showable(declared, type(resource), values),
-            ssh=login_of(self.lab, declared.address, {**self.known, declared.address: values or {}}) or before.ssh,
+            ssh=login_of(self.lab, declared.address, {**self.known, declared.address: values or {}})
+            or before.ssh,
         )
 
     def _showable(self, declared: Declared, kind: type[Resource], values: Values) -> Values:
@@ -531,7 +543,10 @@ class _Run:
         self._written(partial(self.ledger.note, self.lab.name, event))
 
     def _written(self, write: Callable[[], None]) -> bool:
-        """Whether the ledger took it; where it did not, nothing new is started and the run ends with its words."""
+        """Whether the ledger took it.
+
+        Where it did not, nothing new is started and the run ends with its words.
+        """
         try:
             write()
         except LabctlError as error:

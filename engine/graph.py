@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 
 def in_order(needs: Mapping[str, Iterable[str]]) -> list[str]:
-    """The keys of `needs`, each after what it needs and else in their own order; a ring is cut where it closes."""
+    """The keys of `needs`, each after what it needs and else in their own order.
+
+    A ring is cut where it closes.
+    """
     done: dict[str, None] = {}
     begun: set[str] = set()
     for start in needs:

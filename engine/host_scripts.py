@@ -22,8 +22,8 @@ LOOK_SECONDS: Final = 20
 _LOOK_AFTER_SECONDS: Final = 300
 _TAIL_LINES: Final = 12
 
-# Each look is a shell of its own with a deadline, and what it prints travels as base64: any bytes survive, and no
-# look can disturb another. The last line within is its exit status.
+# Each look is a shell of its own with a deadline, and what it prints travels as base64: any bytes survive,
+# and no look can disturb another. The last line within is its exit status.
 _LOOKER: Final = """\
 labctl_look() {
 printf '== %s\\n' "$1"
@@ -35,8 +35,9 @@ printf '== %s\\n' "$1"
 def prelude(lab: str, address: str, tags: Mapping[str, str]) -> str:
     """The lines that every script of a kind finds before it: who it acts for, as shell variables.
 
-    `$labctl_lab`, `$labctl_address`; `$labctl_record`, a folder on the host for what labctl must remember there of
-    this resource (made by who needs it); `$labctl_labels`, the tags as shell-quoted `--label key=value` options.
+    `$labctl_lab`, `$labctl_address`; `$labctl_record`, a folder on the host for what labctl must remember
+    there of this resource (made by who needs it); `$labctl_labels`, the tags as shell-quoted `--label
+    key=value` options.
     """
     key = hashlib.sha256(f"{lab}\n{address}".encode()).hexdigest()[:24]
     labels = " ".join(f"--label {shlex.quote(f'{name}={value}')}" for name, value in sorted(tags.items()))
@@ -68,7 +69,9 @@ def change(
     job = world.job
     head = prelude(world.lab, job.address, job.tags)
     look = head + resource.look(id, resource)
-    script = _LOOKER + _guarded(head + resource.commands(there, changed)) + _call(0, look, _LOOK_AFTER_SECONDS)
+    script = (
+        _LOOKER + _guarded(head + resource.commands(there, changed)) + _call(0, look, _LOOK_AFTER_SECONDS)
+    )
     host = _host(world)
     ran = host.run(script, files=resource.uploads(), timeout=job.timeout, quiet=job.quiet)
     _check(type(resource), ran, host.name, quiet=job.quiet)
@@ -88,7 +91,9 @@ def remove(kind: type[OnHost], world: World, id: str, there: Values | None) -> N
         host.reconnect()
 
 
-def look(kind: type[OnHost], world: World, ids: Sequence[str], wanted: OnHost | None = None) -> dict[str, Values]:
+def look(
+    kind: type[OnHost], world: World, ids: Sequence[str], wanted: OnHost | None = None
+) -> dict[str, Values]:
     """What is there of `ids` on the host of `world.job`, in one round trip."""
     head = prelude(world.lab, world.job.address, world.job.tags)
     looks = [head + kind.look(id, wanted) for id in ids]
@@ -145,7 +150,9 @@ def _check(kind: type[OnHost], ran: Ran, host: str, *, quiet: bool) -> None:
     if ran.status == 0:
         return
     if quiet:
-        raise StepFailed(f"the commands on {host} ended with exit status {ran.status} (no_log: output withheld)")
+        raise StepFailed(
+            f"the commands on {host} ended with exit status {ran.status} (no_log: output withheld)"
+        )
     explained = kind.explain_failure(ran.status, ran.stderr.decode(errors="replace"))
     if explained is not None:
         raise StepFailed(*explained)

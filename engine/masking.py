@@ -1,4 +1,7 @@
-"""Secrets out of everything that leaves labctl: their values are replaced wherever and however they appear."""
+"""Secrets out of everything that leaves labctl.
+
+Their values are replaced wherever and however they appear.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ class Masker:
         known = {secret for secret in secrets if secret}
         self._whole = frozenset(known)
         # The longest first, so that a secret that holds another is masked whole.
-        forms = sorted({form for secret in known for form in _forms(secret)}, key=lambda form: (-len(form), form))
+        forms = sorted(
+            {form for secret in known for form in _forms(secret)}, key=lambda form: (-len(form), form)
+        )
         self._pattern = re.compile("|".join(re.escape(form) for form in forms)) if forms else None
 
     def text(self, text: str) -> str:

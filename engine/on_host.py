@@ -19,7 +19,7 @@ __all__ = ["OnHost", "Upload", "prelude"]
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that travels to the host before the commands run, found there at `$labctl_upload_N`, N from 1."""
+    """A file that travels to the host before the commands run; there it is `$labctl_upload_N`, N from 1."""
 
     source: Path | bytes
 

@@ -25,8 +25,8 @@ _HEAD = (
 def pin(lab: Lab, world: World, *, newer: bool = False) -> Lab:
     """`lab` with the names in its kinds' `pinned` fields replaced by ids.
 
-    What a name stands for is asked once and kept in `lab.lock_file`, per region; with `newer` it is asked again.
-    Raises StepFailed where nothing answers to a name, LabctlError where the lock file cannot be used.
+    What a name stands for is asked once and kept in `lab.lock_file`, per region; with `newer` it is asked
+    again. Raises StepFailed where nothing answers to a name, LabctlError where the lock file cannot be used.
     """
     found = list(_names(lab))
     if not found:
@@ -87,7 +87,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise Invalid([Problem(where, "the lock file is not YAML", _REMEDY)]) from error
     regions = content.values() if isinstance(content, dict) else [None]
     if not all(isinstance(region, dict) for region in regions):
-        raise Invalid([Problem(Where(str(path)), "the lock file holds something else than images by region", _REMEDY)])
+        raise Invalid(
+            [Problem(Where(str(path)), "the lock file holds something else than images by region", _REMEDY)]
+        )
     return dict(content)
 
 
@@ -95,7 +97,10 @@ _REMEDY = "mend it, or delete it to have every name looked up anew"
 
 
 def _add(path: Path, region: str, fresh: dict[str, str], *, newer: bool) -> None:
-    """Put `fresh` into the file, keeping what others have put there meanwhile; replaced whole, never half written."""
+    """Put `fresh` into the file, keeping what others have put there meanwhile.
+
+    Replaced whole, never half written.
+    """
     content = _read(path)
     here = content.get(region) or {}
     content[region] = dict(sorted(({**here, **fresh} if newer else {**fresh, **here}).items()))

@@ -39,14 +39,18 @@ def plan(
 ) -> Plan:
     """What it takes to bring what is there to what `lab` wants; with `destroy`, to nothing.
 
-    `key` is the ledger's, for the hashes of fields that are not kept. `only` keeps the plan to these addresses and
-    what must come with them, `skip` leaves these as they are, `replace` makes these anew. A looped resource's name
-    stands for all its addresses. Raises Invalid with every problem: addresses that do not exist, protected things
-    that would go, values that do not fit.
+    `key` is the ledger's, for the hashes of fields that are not kept. `only` keeps the plan to these
+    addresses and what must come with them, `skip` leaves these as they are, `replace` makes these anew. A
+    looped resource's name stands for all its addresses. Raises Invalid with every problem: addresses that do
+    not exist, protected things that would go, values that do not fit.
     """
     there = There(lab, observations, destroy)
     asked = _Asked(there)
-    chosen, left, anew = asked.for_("--only", only), asked.for_("--skip", skip), asked.for_("--replace", replace)
+    chosen, left, anew = (
+        asked.for_("--only", only),
+        asked.for_("--skip", skip),
+        asked.for_("--replace", replace),
+    )
     if asked.problems:
         raise Invalid(asked.problems)
     frozen = dict.fromkeys(left, "left as it is: asked for with --skip")
@@ -135,7 +139,10 @@ class There:
             self.former[address] = old
 
     def _users(self) -> dict[str, list[Need]]:
-        """By address, what needs it by the ledger's memory, as far as it exists; `Need.address` is the user."""
+        """By address, what needs it by the ledger's memory, as far as it exists.
+
+        `Need.address` is the user.
+        """
         users: dict[str, list[Need]] = {}
         for observation in [*self.primary.values(), *self.surplus]:
             address = observation.entry.address
@@ -173,13 +180,15 @@ class _Asked:
             if not meant:
                 near = difflib.get_close_matches(name, list(known), 1)
                 remedy = f"did you mean {near[0]}?" if near else "`labctl show` lists what there is"
-                self.problems.append(Problem(None, f"{option} {name}: the lab has no resource of this name", remedy))
+                self.problems.append(
+                    Problem(None, f"{option} {name}: the lab has no resource of this name", remedy)
+                )
             found |= meant
         return found
 
 
 def _settled(there: There, key: bytes, frozen: Mapping[str, str], anew: Collection[str]) -> _Draft:
-    """A draft in which what stands on a replaced thing is replaced too, and nothing goes that something stands on.
+    """A draft in which what stands on a replaced thing is replaced too, and nothing goes under a user.
 
     Each round can only add to what is replaced or left alone, so this ends; one round is the rule.
     """
@@ -308,7 +317,9 @@ class _Draft:
             return f"lived on {declared.host}, which was deleted outside labctl"
         return "was deleted outside labctl"
 
-    def _fields(self, declared: Declared, resource: Resource, observation: Observation) -> tuple[FieldChange, ...]:
+    def _fields(
+        self, declared: Declared, resource: Resource, observation: Observation
+    ) -> tuple[FieldChange, ...]:
         entry = observation.entry
         if observation.values is None and self._wants_the_same(resource, entry):
             return ()
@@ -365,7 +376,11 @@ class _Draft:
         return replace(change, create_first=first and goes_with is None, goes_with=goes_with, notes=notes)
 
     def _bring_round(
-        self, declared: Declared, resource: Resource, observation: Observation, fields: tuple[FieldChange, ...]
+        self,
+        declared: Declared,
+        resource: Resource,
+        observation: Observation,
+        fields: tuple[FieldChange, ...],
     ) -> Change:
         values = _last_values(observation)
         changed = frozenset(change.name for change in fields)
@@ -413,7 +428,11 @@ class _Draft:
         if observation.unreadable:
             yield f"cannot be read: {observation.unreadable}"
         if observation.new and observation.values is not None:
-            yield "was there before labctl" if observation.entry.adopted else "made by an earlier run that was cut short"
+            yield (
+                "was there before labctl"
+                if observation.entry.adopted
+                else "made by an earlier run that was cut short"
+            )
 
     # -- what is not wanted ----------------------------------------------------------------------------------
 
@@ -460,7 +479,11 @@ class _Draft:
             return "the lab is destroyed"
         name = address.partition("[")[0]
         skipped = self.there.lab.skipped
-        return "its `when` is false now" if name in skipped or address in skipped else "no longer in the playbook"
+        return (
+            "its `when` is false now"
+            if name in skipped or address in skipped
+            else "no longer in the playbook"
+        )
 
     def _goes_with(self, entry: Entry) -> str | None:
         """The host that takes the thing along when it goes."""
@@ -519,7 +542,11 @@ class _Draft:
 
 
 def _stands(need: Need) -> str:
-    return f"lives on {need.address}, which is replaced" if need.sort == "lives_on" else f"stands on {need.address}"
+    return (
+        f"lives on {need.address}, which is replaced"
+        if need.sort == "lives_on"
+        else f"stands on {need.address}"
+    )
 
 
 def _last_values(observation: Observation) -> Values:
@@ -601,5 +628,5 @@ def _protected(draft: _Draft) -> Iterator[Problem]:
         yield Problem(
             declared.where if declared else None,
             f"{change.address} is protected and would be {verb}: {change.cause}",
-            f"take `protect: true` off it and apply that first, or leave it alone with `--skip {change.address}`",
+            f"take `protect: true` off it and apply that, or leave it alone with `--skip {change.address}`",
         )

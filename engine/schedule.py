@@ -1,4 +1,4 @@
-"""Plan -> the order of its steps: make after what is needed is made, delete after what needed it is gone. Pure."""
+"""Plan -> the order of its steps: made after what they need, deleted after what needed them. Pure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from engine.graph import in_order
 from engine.lab import Need
 from engine.plan import exists, needs_of
 
-# Edges that give way, the first ones first, where together they would make a ring: the order among things that
-# merely come after one another, then the order of deletions, then letting go before deletion.
+# Edges that give way, the first ones first, where together they would make a ring: the order among things
+# that merely come after one another, then the order of deletions, then letting go before deletion.
 _AFTER: Final = "after"
 _DELETION: Final = "deletion"
 _LETTING_GO: Final = "letting go"
@@ -65,7 +65,9 @@ class _Steps:
         for before, after, order in self._edges():
             # Of several reasons for the same order the strongest counts.
             known = graph.get_edge_data(before, after)
-            if before != after and (known is None or _GIVE_WAY.index(known["order"]) < _GIVE_WAY.index(order)):
+            if before != after and (
+                known is None or _GIVE_WAY.index(known["order"]) < _GIVE_WAY.index(order)
+            ):
                 graph.add_edge(before, after, order=order)
         return graph
 
@@ -83,7 +85,10 @@ class _Steps:
             self.steps.append(self.makes[change.address])
 
     def _effective(self) -> dict[str, frozenset[Step]]:
-        """By address, the steps after which it is as wanted: its own, or those of what it needs if it is kept."""
+        """By address, the steps after which it is as wanted.
+
+        Its own, or those of what it needs if it is kept.
+        """
         needs = {a: sorted(need.address for need in change.needs) for a, change in self.changes.items()}
         found: dict[str, frozenset[Step]] = {}
         for address in in_order(needs):
@@ -119,7 +124,10 @@ class _Steps:
             yield unmake, make, _FIRM if change.goes_with is None else _AFTER
 
     def _edges_of_deleting(self, address: str, unmake: Step) -> Iterator[tuple[Step, Step, str]]:
-        """What was made after its needs goes before them; what goes with its host is forgotten after it went."""
+        """What was made after its needs goes before them.
+
+        What goes with its host is forgotten after it went.
+        """
         change = unmake.change
         if change.goes_with is not None and change.goes_with in self.unmakes:
             yield self.unmakes[change.goes_with], unmake, _FIRM
@@ -142,7 +150,10 @@ class _Steps:
             yield step, self.unmakes[host], order
 
     def _edges_of_letting_go(self, change: Change) -> Iterator[tuple[Step, Step, str]]:
-        """What stays and used something that goes lets go of it first; new ones of create-first kinds are there."""
+        """What stays and used something that goes lets go of it first.
+
+        New ones of create-first kinds are there.
+        """
         make = self.makes.get(change.address)
         if make is None or change.action in ("create", "replace"):
             return
@@ -153,7 +164,7 @@ class _Steps:
                 yield from self._before_host(make, going, _LETTING_GO)
 
     def _edges_of_surplus(self, change: Change) -> Iterator[tuple[Step, Step, str]]:
-        """A second thing goes once the first is as wanted and its users have turned to it, before what it needs."""
+        """A second thing goes once its users have turned to the first, before what it needs itself."""
         step = _unmake(change)
         make, unmake = self.makes.get(change.address), self.unmakes.get(change.address)
         if make is not None and (unmake is None or make.change.create_first):

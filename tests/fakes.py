@@ -8,9 +8,7 @@ import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, cast
 
 from engine.change import Change, Entry, Observation, Plan, Report, StepEvent
@@ -33,7 +31,7 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-# -- the cloud -------------------------------------------------------------------------------------------------
+# -- the cloud ------
 
 
 @dataclass
@@ -55,7 +53,10 @@ class Thing:
 
 @dataclass
 class Cloud:
-    """Things by id, what was done to them, and what shall go wrong: (verb, address) to faults, used up in turn."""
+    """Things by id, what was done to them, and what shall go wrong.
+
+    (verb, address) to faults, used up in turn.
+    """
 
     things: dict[str, Thing] = field(default_factory=dict)
     log: list[tuple[str, str]] = field(default_factory=list)
@@ -119,7 +120,9 @@ class InCloud(Resource):
             if fault == "lost before":
                 raise LostAnswer("no answer")
             cloud.check_there(f"{job.address} made", [*self.uses, *self.pins])
-            kept = {name: value for name, value in self.model_dump().items() if name not in ("password", "script")}
+            kept = {
+                name: value for name, value in self.model_dump().items() if name not in ("password", "script")
+            }
             number = next(cloud.numbers)
             made = Thing(f"i-{number}", type(self).kind, world.lab, job.address, job.token, kept)
             cloud.things[made.id] = made
@@ -142,7 +145,12 @@ class InCloud(Resource):
             cloud.reads.append((cls.kind, len(ids)))
             found = {id: cloud.things[id] for id in ids if id in cloud.things}
             return {
-                id: {**thing.values, "id": id, "place": f"place-{id}-{thing.values['size']}", "key": "hush hush"}
+                id: {
+                    **thing.values,
+                    "id": id,
+                    "place": f"place-{id}-{thing.values['size']}",
+                    "key": "hush hush",
+                }
                 for id, thing in found.items()
             }
 
@@ -185,7 +193,9 @@ class InCloud(Resource):
         cloud, job = cloud_of(world), world.job
         with cloud.turn:
             cloud.log.append(("find", job.address))
-            return [t.id for t in cloud.of(world.lab, job.address) if t.kind == cls.kind and t.token == job.token]
+            return [
+                t.id for t in cloud.of(world.lab, job.address) if t.kind == cls.kind and t.token == job.token
+            ]
 
 
 class Box(InCloud):
@@ -240,7 +250,7 @@ class Rock(Computer):
     takes_along: ClassVar[bool] = False
 
 
-# -- hosts -----------------------------------------------------------------------------------------------------
+# -- hosts ------
 
 
 class Item(OnHost):
@@ -373,7 +383,7 @@ class FakeHosts:
         self.specs.pop(name, None)
 
 
-# -- the ledger ------------------------------------------------------------------------------------------------
+# -- the ledger ------
 
 
 @dataclass
@@ -438,7 +448,7 @@ class FakeLedger:
         return None
 
 
-# -- labs ------------------------------------------------------------------------------------------------------
+# -- labs ------
 
 
 def declare(address: str, kind: type[Resource], *, after: Sequence[str] = (), **fields: Any) -> Declared:
@@ -450,9 +460,7 @@ def declare(address: str, kind: type[Resource], *, after: Sequence[str] = (), **
     if keywords.get("host"):
         needs.add(Need(keywords["host"], "lives_on"))
     ssh = Ssh("root") if kind.is_host else None
-    return Declared(
-        address, kind, filled, Where("playbook.yml", 1, 1), frozenset(needs), ssh=ssh, **keywords
-    )
+    return Declared(address, kind, filled, Where("playbook.yml", 1, 1), frozenset(needs), ssh=ssh, **keywords)
 
 
 _KEYWORDS = ("host", "protect", "retain", "ignore_changes", "tags", "timeout", "no_log")
@@ -508,7 +516,9 @@ class Place:
     def plan(self, lab: Lab, **options: Any) -> Plan:
         return plan(lab, self.look(lab), key=self.ledger.key, **options)
 
-    def carry_out(self, lab: Lab, planned: Plan, *, stop: threading.Event | None = None, parallel: int = 4) -> Report:
+    def carry_out(
+        self, lab: Lab, planned: Plan, *, stop: threading.Event | None = None, parallel: int = 4
+    ) -> Report:
         return execute(
             schedule(planned),
             planned,
@@ -551,7 +561,6 @@ def _told(change: Change) -> str:
 def done(report: Report) -> list[str]:
     """A report as lines: `verb address outcome`, with the error."""
     return [
-        f"{r.step.verb} {r.step.address} {r.outcome}" + (f": {r.error}" if r.error else "") for r in report.results
+        f"{r.step.verb} {r.step.address} {r.outcome}" + (f": {r.error}" if r.error else "")
+        for r in report.results
     ]
-
-

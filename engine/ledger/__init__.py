@@ -52,11 +52,17 @@ class Ledger(Protocol):
         ...
 
     def intend(self, lab: str, entry: Entry) -> None:
-        """Remember that a create is about to be sent; `entry.id` is None unless the kind's ids are natural."""
+        """Remember that a create is about to be sent.
+
+        `entry.id` is None unless the kind's ids are natural.
+        """
         ...
 
     def record(self, lab: str, entry: Entry) -> None:
-        """Remember what a verb did: replaces the intent with the same token, else the entry with the same id."""
+        """Remember what a verb did.
+
+        Replaces the intent with the same token, else the entry with the same id.
+        """
         ...
 
     def forget(self, lab: str, entry: Entry) -> None:
@@ -64,7 +70,10 @@ class Ledger(Protocol):
         ...
 
     def lock(self, lab: str, command: str) -> AbstractContextManager[None]:
-        """Hold the lab for this process; a dead holder's lock is taken over. Raises Locked with who and since when."""
+        """Hold the lab for this process; a dead holder's lock is taken over.
+
+        Raises Locked with who and since when.
+        """
         ...
 
     def unlock(self, lab: str) -> Holder | None:

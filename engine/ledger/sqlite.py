@@ -38,12 +38,12 @@ CREATE INDEX IF NOT EXISTS entries_by_lab ON entries (lab, seq);
 CREATE INDEX IF NOT EXISTS entries_by_token ON entries (lab, token);
 CREATE INDEX IF NOT EXISTS entries_by_address ON entries (lab, address);
 CREATE TABLE IF NOT EXISTS events (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, lab TEXT NOT NULL, at TEXT NOT NULL, run TEXT NOT NULL, address TEXT,
-    verb TEXT NOT NULL, outcome TEXT NOT NULL, detail TEXT NOT NULL);
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, lab TEXT NOT NULL, at TEXT NOT NULL, run TEXT NOT NULL,
+    address TEXT, verb TEXT NOT NULL, outcome TEXT NOT NULL, detail TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS events_by_lab ON events (lab, seq);
 CREATE TABLE IF NOT EXISTS locks (
-    lab TEXT PRIMARY KEY, who TEXT NOT NULL, pid INTEGER NOT NULL, started TEXT NOT NULL, machine TEXT NOT NULL,
-    command TEXT NOT NULL, since TEXT NOT NULL, secret TEXT NOT NULL);
+    lab TEXT PRIMARY KEY, who TEXT NOT NULL, pid INTEGER NOT NULL, started TEXT NOT NULL,
+    machine TEXT NOT NULL, command TEXT NOT NULL, since TEXT NOT NULL, secret TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS plans (lab TEXT PRIMARY KEY, at INTEGER NOT NULL, body TEXT NOT NULL);
 """
 
@@ -74,21 +74,28 @@ class SqliteLedger:
 
     def entries(self, lab: str) -> list[Entry]:
         """All entries of `lab`, surplus ones included, in the order they were made."""
-        return [_entry(row[0]) for row in self._rows("SELECT body FROM entries WHERE lab = ? ORDER BY seq", lab)]
+        return [
+            _entry(row[0]) for row in self._rows("SELECT body FROM entries WHERE lab = ? ORDER BY seq", lab)
+        ]
 
     def intend(self, lab: str, entry: Entry) -> None:
         """Remember that a create is about to be sent; durable when this returns."""
         self.record(lab, entry)
 
     def record(self, lab: str, entry: Entry) -> None:
-        """Remember what a verb did: in place of the entry with the same token, else of the one with the same id."""
+        """Remember what a verb did.
+
+        In place of the entry with the same token, else of the one with the same id.
+        """
 
         def write(connection: sqlite3.Connection) -> None:
             seq = self._place(connection, lab, entry)
             row = (lab, entry.address, entry.kind, entry.host, entry.id, entry.token, _body(entry))
             if seq is None:
                 connection.execute(
-                    "INSERT INTO entries (lab, address, kind, host, id, token, body) VALUES (?, ?, ?, ?, ?, ?, ?)", row
+                    "INSERT INTO entries (lab, address, kind, host, id, token, body)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    row,
                 )
             else:
                 connection.execute(
@@ -139,7 +146,9 @@ class SqliteLedger:
         row = (lab, event.at.isoformat(), event.run, event.address, event.verb, event.outcome, event.detail)
         self._do(
             lambda connection: connection.execute(
-                "INSERT INTO events (lab, at, run, address, verb, outcome, detail) VALUES (?, ?, ?, ?, ?, ?, ?)", row
+                "INSERT INTO events (lab, at, run, address, verb, outcome, detail)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
             )
         )
 
@@ -280,7 +289,8 @@ class SqliteLedger:
             ).fetchone()
         else:
             row = connection.execute(
-                "SELECT seq FROM entries WHERE lab = ? AND address = ? AND kind = ? AND host IS ? AND id IS ?",
+                "SELECT seq FROM entries"
+                " WHERE lab = ? AND address = ? AND kind = ? AND host IS ? AND id IS ?",
                 (lab, entry.address, entry.kind, entry.host, entry.id),
             ).fetchone()
         return None if row is None else int(row[0])
@@ -291,8 +301,9 @@ class SqliteLedger:
         if held is not None:
             holder, since_boot = held
             if holder.machine != machine or alive(holder.pid, since_boot):
+                since = f"{holder.since.astimezone():%Y-%m-%d %H:%M:%S}"
                 raise Locked(
-                    f"{holder.who} has been changing {lab} since {holder.since.astimezone():%Y-%m-%d %H:%M:%S}"
+                    f"{holder.who} has been changing {lab} since {since}"
                     f" ({holder.command}, process {holder.pid})",
                     "wait until it is done; if it will never be, `labctl unlock` frees the lab",
                 )

@@ -1,4 +1,7 @@
-"""Random labs, random changes, random faults: what labctl remembers stays sound, and running again completes."""
+"""Random labs, random changes, random faults.
+
+What labctl remembers stays sound, and running again completes.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,13 @@ class Sketch:
         uses = [f"{{{{ {name}.id }}}}" for name in self.uses]
         if self.kind is Item:
             return declare(
-                self.name, Item, path=f"/{self.label}-{self.name}", text=str(self.size), uses=uses,
-                host=self.host, after=self.after,
+                self.name,
+                Item,
+                path=f"/{self.label}-{self.name}",
+                text=str(self.size),
+                uses=uses,
+                host=self.host,
+                after=self.after,
             )
         pins = [f"{{{{ {name}.id }}}}" for name in self.pins]
         return declare(
@@ -108,7 +116,10 @@ class Story:
         assert not forgotten, (forgotten, entries)
 
     def finish(self, lab: Lab, **options: object) -> None:
-        """Run again until nothing is left to do: without faults twice must do (one too many goes in the second)."""
+        """Run again until nothing is left to do.
+
+        Without faults twice must do (one too many goes in the second).
+        """
         self.place.cloud.faults.clear()
         for _ in range(3):
             planned = self.place.plan(lab, **options)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.fakes import KINDS, Box, Computer, Item, Place, Twin, declare, done, lab_of, told
+from tests.fakes import Box, Computer, Item, Place, Twin, declare, done, lab_of, told
 
 
 def a_lab(**changes):
