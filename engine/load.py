@@ -145,6 +145,7 @@ class _Loading:
             missing=self._where_to_set(),
         )
         names = resolve(settings, self.problems)
+        self.problems.hide(settings.secrets)
         return Lab(
             name=name,
             slug=slug_of(name),

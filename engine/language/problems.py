@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from engine.errors import Invalid, Problem, Where
 
 _NOWHERE = Where("", 0, 0)
+_SHORTEST = 4
+"""Shorter secrets would blot out ordinary words."""
 
 
 class Problems:
@@ -15,6 +17,7 @@ class Problems:
 
     def __init__(self) -> None:
         self._found: dict[Problem, None] = {}
+        self._hidden: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._found)
@@ -41,9 +44,20 @@ class Problems:
         except Invalid as invalid:
             self.extend_elsewhere(invalid.problems)
 
+    def hide(self, secrets: Iterable[str]) -> None:
+        """From now on no message shows any of these values."""
+        self._hidden |= {secret for secret in secrets if len(secret) >= _SHORTEST}
+
     def sorted(self) -> tuple[Problem, ...]:
-        """All of them by place; those without a place first."""
-        return tuple(sorted(self._found, key=lambda problem: (problem.where or _NOWHERE, problem.what)))
+        """All of them by place, those without a place first; secrets masked."""
+        told = {self._masked(problem) for problem in self._found}
+        return tuple(sorted(told, key=lambda problem: (problem.where or _NOWHERE, problem.what)))
+
+    def _masked(self, problem: Problem) -> Problem:
+        what, remedy = problem.what, problem.remedy
+        for secret in sorted(self._hidden, key=len, reverse=True):
+            what, remedy = what.replace(secret, "(secret)"), remedy.replace(secret, "(secret)")
+        return Problem(problem.where, what, remedy)
 
     def check(self) -> None:
         """Raise Invalid with all that was found, if anything was."""

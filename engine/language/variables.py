@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,6 +167,8 @@ class Names(Mapping[str, Any]):
         self._makers = dict(makers)
         self._made: dict[str, Any] = {}
         self._making: list[str] = []
+        # Labs of a roster are worked on side by side.
+        self._lock = threading.RLock()
 
     def extended(self, values: Mapping[str, Any]) -> Names:
         """The same names, and those in `values`."""
@@ -185,16 +188,22 @@ class Names(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._made:
-            if name in self._making:
-                ring = [*self._making[self._making.index(name) :], name]
-                raise Wrong(f"these variables hang on each other in a ring: {' → '.join(ring)}")
-            maker = self._makers[name]
-            self._making.append(name)
-            try:
-                self._made[name] = maker()
-            finally:
-                self._making.remove(name)
+            with self._lock:
+                self._make(name)
         return self._made[name]
+
+    def _make(self, name: str) -> None:
+        if name in self._made:
+            return
+        if name in self._making:
+            ring = [*self._making[self._making.index(name) :], name]
+            raise Wrong(f"these variables hang on each other in a ring: {' → '.join(ring)}")
+        maker = self._makers[name]
+        self._making.append(name)
+        try:
+            self._made[name] = maker()
+        finally:
+            self._making.remove(name)
 
 
 @dataclass(frozen=True)

@@ -485,12 +485,18 @@ class TestSecrets:
 
     def test_do_not_show_in_problems(self, desk: Desk) -> None:
         playbook = """
-            vars: {token: {type: secret, from: {env: TOKEN}}}
+            vars:
+              token: {type: secret, from: {env: TOKEN}}
+              number: {type: int, default: "{{ token }}"}
             resources:
+              - {name: a, when: "{{ token }}", ec2_eip: {}}
+              - {name: b, timeout: "{{ token }}", ec2_eip: {}}
               - name: host
                 ec2_instance: {image: ubuntu, volume_size: "{{ token }}", instance_type: ["{{ token }}"]}
             """
-        assert "s3cr3t" not in "\n".join(desk.wrong(playbook, World({"TOKEN": "s3cr3t"})))
+        told = desk.wrong(playbook, World({"TOKEN": "s3cr3t"}))
+        assert len(told) == 5
+        assert "s3cr3t" not in "\n".join(told)
 
     def test_outputs_that_tell_something_secret_are_sensitive(self, desk: Desk) -> None:
         lab = desk.lab(
