@@ -24,6 +24,8 @@ _STARTING: Final = 30.0
 _IDLE: Final = 20.0
 """Seconds unused after which a connection is asked whether it still stands."""
 
+_RUN_AGAIN: Final = "run the same command again: labctl looks at what is there and goes on"
+
 
 class Host:
     """A host by name. Safe among threads: what several want to run at once runs in turn.
@@ -203,9 +205,6 @@ class Host:
         shell = spare.take() if spare is not None else None
         if shell is not None:
             shell.close()
-
-
-_RUN_AGAIN = "run the same command again: labctl looks at what is there and goes on"
 
 
 class _Spare:

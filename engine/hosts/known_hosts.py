@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.errors import StepFailed
+
 
 @dataclass(frozen=True)
 class HostKey:
@@ -64,9 +66,11 @@ class KnownHosts:
 
     def _lines(self) -> list[tuple[str, HostKey]]:
         try:
-            text = self.path.read_text("utf-8")
+            text = self.path.read_text("utf-8", "replace")
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise StepFailed(f"cannot read {self.path}: {error.strerror}", "own it, and try again") from error
         split = (line.split(maxsplit=1) for line in text.splitlines())
         return [
             (words[0], key)
@@ -80,7 +84,19 @@ class KnownHosts:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace the file at `path`, readable by its owner alone, at one stroke."""
+    """Replace the file at `path`, readable by its owner alone, at one stroke.
+
+    Raises StepFailed where it cannot be written (a full disk, a folder of somebody else's).
+    """
+    try:
+        _write_private(path, text)
+    except OSError as error:
+        raise StepFailed(
+            f"cannot write {path}: {error.strerror}", "make room there, or own the folder"
+        ) from error
+
+
+def _write_private(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import HostUnreachable
+from engine.errors import HostUnreachable, StepFailed
 from engine.hosts import HostSpec, ssh_config, wire
 from engine.hosts.connect import Setback
-from engine.hosts.known_hosts import HostKey, KnownHosts, parse_keys
+from engine.hosts.known_hosts import HostKey, KnownHosts, parse_keys, write_private
 from engine.hosts.shell import no_shell
 from engine.hosts.spec import alias
 from engine.hosts.waiting import Clock, Patience, until_there
@@ -243,6 +243,14 @@ def test_known_hosts_keeps_drops_and_replaces(tmp_path: Path) -> None:
     known.drop("nobody")
     assert known.path.read_text() == f"b ssh-rsa {ED}\nb ssh-ed25519 {ED}\n"
     assert known.keys("b")[0].fingerprint.startswith("SHA256:")
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StepFailed, match="cannot write"):
+        write_private(tmp_path / "file" / "ssh_config", "")
+    with pytest.raises(StepFailed, match="cannot read"):
+        KnownHosts(tmp_path / "file" / "known_hosts").keys("a")
 
 
 def test_only_keys_are_taken_from_console_lines() -> None:
