@@ -49,7 +49,8 @@ class Bench:
     def again(self) -> SimulatedMachine:
         return SimulatedMachine(
             hostname="ip-10-0-0-5", os=self.system, user=self.user, authorized_keys=["ssh-ed25519 AAAA me"],
-            user_data=self.user_data, private_ip="10.0.0.5", network=self.network, folder=self.folder, images=self.images,
+            user_data=self.user_data, private_ip="10.0.0.5", network=self.network, folder=self.folder,
+            images=self.images,
         )  # fmt: skip
 
     def run(self, command: str, stdin: bytes = b"", **more: Any) -> Result:

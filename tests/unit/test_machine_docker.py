@@ -61,7 +61,7 @@ def test_what_the_daemon_refuses(bench):
     bench.out("docker run -d --name web -p 8003:80 httpd:2.4")
     for command, words in {
         "docker run -d -p 8003:80 httpd:2.4": "Bind for 0.0.0.0:8003 failed: port is already allocated",
-        "docker run -d --name web httpd:2.4": 'Conflict. The container name "/web" is already in use by container',
+        "docker run -d --name web httpd:2.4": 'Conflict. The container name "/web" is already in use',
         "docker pull httpd:9": "manifest for httpd:9 not found: manifest unknown",
         "docker pull nosuch/x": "pull access denied for nosuch/x, repository does not exist or may require",
         "docker rm web": 'cannot remove container "/web": container is running',

@@ -218,7 +218,7 @@ class Build:
                 stage.history.append((path, digest(data)))
 
     async def _run(self, stage: Stage, instruction: Instruction) -> None:
-        from engine.sandbox.machines.docker import new_container
+        from engine.sandbox.machines.docker_create import new_container
 
         words = instruction.list
         script = " ".join(f"'{word}'" for word in words) if words else instruction.rest

@@ -1,4 +1,4 @@
-"""The filesystem of a simulated machine or container: files in memory, their owners beside them, kept in a tar file."""
+"""The filesystem of a machine or container: files in memory, owners beside them, kept in a tar file."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ class Context:
         return cls(files)
 
     def match(self, pattern: str) -> dict[str, bytes]:
-        """Files that a COPY's source means, by the path they get below the target (empty: the file itself)."""
+        """Files that a COPY's source means, by their path below the target (empty: the file itself)."""
         name = posixpath.normpath(pattern).lstrip("/").removeprefix("./")
         if name in self.files:
             return {"": self.files[name]}

@@ -1,4 +1,4 @@
-"""Go templates as `docker --format` takes them: fields, pipes, index, json, range, if, and the usual functions."""
+"""Go templates as `docker --format` takes them: fields, pipes, range, if, and the usual functions."""
 
 from __future__ import annotations
 

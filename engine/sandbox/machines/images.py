@@ -195,6 +195,12 @@ def split(reference: str) -> tuple[str, str]:
     return f"{head}{slash}{name}", tag or "latest"
 
 
+def full(reference: str) -> str:
+    """A reference with the tag it stands for, `ubuntu:latest` for `ubuntu`."""
+    repository, tag = split(reference)
+    return f"{repository}@{tag}" if tag.startswith("sha256:") else f"{repository}:{tag}"
+
+
 def short(repository: str) -> str:
     """A repository of Docker Hub by its familiar name."""
     return repository.removeprefix("docker.io/").removeprefix("library/")

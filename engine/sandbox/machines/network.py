@@ -198,7 +198,7 @@ _CURL_SAME = {
 
 
 async def curl(call: Call) -> int:
-    """curl [-f] [-s] [-S] [-L] [-I] [-i] [-o FILE] [-O] [-w FORMAT] [-X METHOD] [-d DATA] [-H HEADER] URL…."""
+    """curl [-f] [-s] [-S] [-L] [-I] [-i] [-o FILE] [-O] [-w FORMAT] [-X METHOD] [-d DATA] [-H HEADER] URL."""
     given = options(call.args, values=_CURL_VALUES, same=_CURL_SAME)
     if "--version" in given or "-V" in given:
         call.say("curl 7.81.0 (x86_64-pc-linux-gnu) libcurl/7.81.0")
@@ -400,16 +400,9 @@ async def iptables(call: Call) -> int:
 
 
 def _rule(call: Call, chains: dict[str, list[str]], verb: str, chain: str, words: list[str]) -> int:
-    if verb in ("-S", "-L"):
+    if verb in ("-S", "-L", "-F", "-P", "-N"):
         for name in [chain] if chain else sorted(chains):
-            for rule in chains.get(name, []):
-                call.say(f"-A {name} {rule}")
-        return 0
-    if verb == "-F":
-        for name in [chain] if chain else list(chains):
-            chains.pop(name, None)
-        return 0
-    if verb in ("-P", "-N"):
+            _whole_chain(call, chains, verb, name)
         return 0
     if verb == "-I" and words and words[0].isdigit():
         words = words[1:]
@@ -423,6 +416,14 @@ def _rule(call: Call, chains: dict[str, list[str]], verb: str, chain: str, words
     elif verb == "-D":
         rules.remove(rule)
     return 0
+
+
+def _whole_chain(call: Call, chains: dict[str, list[str]], verb: str, name: str) -> None:
+    if verb in ("-S", "-L"):
+        for rule in chains.get(name, []):
+            call.say(f"-A {name} {rule}")
+    elif verb == "-F":
+        chains.pop(name, None)
 
 
 async def sysctl(call: Call) -> int:

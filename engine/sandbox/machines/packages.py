@@ -1,4 +1,4 @@
-"""apt, dpkg and a little dnf over the catalogue of packages; the network decides whether anything can be fetched."""
+"""apt, dpkg and a little dnf over the catalogue of packages; nothing is fetched without a way out."""
 
 from __future__ import annotations
 
@@ -374,7 +374,7 @@ _FIELD = re.compile(r"\$\{([^};]+)(?:;(-?\d+))?\}")
 
 
 async def dpkg_query(call: Call) -> int:
-    """dpkg-query -W [-f FORMAT] [NAME…], -s, -l, -L; dpkg with the same and --print-architecture, --configure."""
+    """dpkg-query -W [-f FORMAT] [NAME…], -s, -l, -L; dpkg too, with --print-architecture, --configure."""
     given = options(
         call.args,
         values={"-f"},
@@ -610,7 +610,7 @@ async def rpm(call: Call) -> int:
 
 
 async def tool(call: Call) -> int:
-    """A command that a package brings and whose work is not simulated: tells its version, says so otherwise."""
+    """A command that a package brings and whose work is not simulated: it tells its version."""
     if call.args[:1] in (["--version"], ["-v"], ["-V"], ["version"]):
         call.say(f"{call.name} (simulated)")
         return 0

@@ -1,4 +1,4 @@
-"""What runs in containers: which commands stay, what they print, what they answer; and the container's own shell."""
+"""What runs in containers: what stays, what it prints and answers; and the container's own shell."""
 
 from __future__ import annotations
 

@@ -389,7 +389,7 @@ def _may_sudo(call: Call) -> bool:
 
 
 async def sudo(call: Call) -> int:
-    """sudo [-nEHiSsbk] [-u USER] [-g GROUP] [NAME=VALUE…] COMMAND…, for those whom the sudoers let without password."""
+    """sudo [-nEHiSsbk] [-u USER] [-g GROUP] [NAME=VALUE…] COMMAND…, for whom sudoers allows it."""
     same = {
         "--user": "-u",
         "--login": "-i",
