@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +41,6 @@ class Here:
                 f"{self._file.parent} cannot be written: {error.strerror}.",
                 "labctl keeps its ledger there; make room or make it writable.",
             ) from error
-
-    def forget_lab(self, lab: str) -> None:
-        """Nothing is left of `lab`: it is no longer the one last planned here."""
-        kept = [name for name in self.read().get("labs", []) if name != lab]
-        with suppress(LabctlError):
-            self.remember(labs=kept or None)
 
     def inventory(self, given: str | None, environment: Mapping[str, str]) -> Path:
         """The inventory's file: as given, else LABCTL_INVENTORY, else the one in use here, else the sandbox.

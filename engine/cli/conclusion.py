@@ -14,6 +14,7 @@ from engine.render.problems import error_text
 from engine.render.report import outputs_text, report_data, report_text, roster_table
 
 if TYPE_CHECKING:
+    from engine.change import Change
     from engine.commands import Applied
     from engine.saved import Request
 
@@ -104,9 +105,11 @@ def _proof(terminal: Terminal, item: Applied, request: Request) -> None:
         terminal.say("labctl history tells what was done.")
 
 
-def _only_forgotten(change: object) -> bool:
-    there = getattr(change, "there", None)
-    return there is not None and (there.entry.adopted or there.entry.retain)
+def _only_forgotten(change: Change) -> bool:
+    there = change.there
+    if there is None or there.values is None or change.goes_with is not None:
+        return False
+    return there.entry.adopted or there.entry.retain
 
 
 def _next(item: Applied) -> list[tuple[str, str]]:

@@ -292,7 +292,9 @@ def ssh(
         _check_host(host, hosts, site.lab.name)
         from engine.hosts.interactive import ssh as log_in
 
-        return log_in(site.world.hosts, str(host), list(command))
+        # As with ssh itself, `--` may stand before the command.
+        words = list(command[1:] if command[:1] == ("--",) else command)
+        return log_in(site.world.hosts, str(host), words)
 
 
 def _site_of(session: Session, request: Request) -> tuple[Site, list[str]]:

@@ -38,7 +38,9 @@ class Lines:
         self._several = several
 
     def tell(self, lab: str, event: StepEvent) -> None:
-        """Print it."""
+        """Print it; of what only changes the ledger, no more than that it is done."""
+        if event.sort == "started" and event.verb in ("adopt", "forget"):
+            return
         paint = self._terminal.message_paint
         self._terminal.say(event_line(event, paint=paint, lab=lab if self._several else ""))
 
@@ -68,9 +70,9 @@ class Live:
         self._stop = stop
         self._lock = threading.Lock()
         self._running: dict[tuple[str, str, str], tuple[float, str, str]] = {}
-        console = Console(file=sys.stderr, no_color=not terminal.message_paint.on, highlight=False)
+        self._console = Console(file=sys.stderr, no_color=not terminal.message_paint.on, highlight=False)
         self._live = RichLive(
-            get_renderable=self._lines, console=console, transient=True, refresh_per_second=8
+            get_renderable=self._lines, console=self._console, transient=True, refresh_per_second=8
         )
 
     def __enter__(self) -> Live:
@@ -93,7 +95,7 @@ class Live:
                 return
             self._running.pop(key, None)
         line = event_line(event, paint=self._terminal.message_paint, lab=lab if self._several else "")
-        self._live.console.print(Text.from_ansi(self._terminal.masked(line)), soft_wrap=True)
+        self._console.print(Text.from_ansi(self._terminal.masked(line)), soft_wrap=True)
 
     def _lines(self) -> Any:
         from rich.text import Text
@@ -101,7 +103,7 @@ class Live:
         now = time.monotonic()
         with self._lock:
             running = list(self._running.values())
-        width = self._live.console.width - 1
+        width = self._console.width - 1
         lines = []
         for began, what, text in running[:_ROWS]:
             waiting = f"  {text}" if text else ""

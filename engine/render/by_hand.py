@@ -43,5 +43,5 @@ def _over_ssh(command: str, host: str, ssh_config: Path) -> str:
         return command
     prefix = f"ssh -F {shlex.quote(str(ssh_config))} {shlex.quote(host)}"
     if "\n" not in command:
-        return f"{prefix} {shlex.quote('sudo sh -c ' + shlex.quote(command))}"
-    return f"{prefix} sudo sh -eu <<'END_OF_COMMANDS'\n{command}\nEND_OF_COMMANDS"
+        return f"{prefix} {shlex.quote(command)}"
+    return f"{prefix} sh -eu <<'END_OF_COMMANDS'\n{command}\nEND_OF_COMMANDS"

@@ -34,6 +34,8 @@ def event_line(event: StepEvent, *, paint: Paint = PLAIN, lab: str = "") -> str:
 def ended_line(result: StepResult, name: str, paint: Paint) -> str:
     """`bastion: created in 12 s`, or why it was not."""
     verb = result.step.verb
+    if result.outcome == "done" and result.step.change.goes_with:
+        return f"{name}: {paint('gone', 'green')} with {result.step.change.goes_with}"
     if result.outcome == "done":
         return f"{name}: {paint(_DOING[verb][1], 'green')} in {seconds(result.seconds)}"
     if result.outcome == "skipped":
