@@ -112,6 +112,14 @@ def _environment(value: Any) -> Any:
     return {name: _text(item) for name, item in value.items()}
 
 
+def _variables(value: Any) -> Any:
+    values = _environment(value)
+    for name in values:
+        if not re.fullmatch(r"\w+", name, re.ASCII):
+            raise ValueError(f"{name!r} is no name that a shell can export: letters, digits and _")
+    return values
+
+
 def _text(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -122,3 +130,6 @@ Environment = Annotated[
     dict[str, str], BeforeValidator(_environment, json_schema_input_type=dict[str, str | bool | float])
 ]
 """Environment variables; numbers and booleans become text."""
+
+Variables = Annotated[dict[str, str], BeforeValidator(_variables)]
+"""Environment variables that a shell can export."""

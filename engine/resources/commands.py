@@ -14,7 +14,7 @@ from engine.by_hand import word
 from engine.on_host import OnHost, told
 from engine.refs import Unknown, holds_unknown
 from engine.resource import Output, Unread, Values, plain
-from engine.resources._shell import FAIL, Account, Environment, HostPath, known, quote, words
+from engine.resources._shell import FAIL, Account, HostPath, Variables, known, quote, words
 
 _KEPT = 65536
 """Bytes kept of each output stream."""
@@ -53,7 +53,7 @@ class Command(OnHost):
     )
     chdir: Unread[HostPath | None] = Field(default=None, description="the folder it runs in")
     user: Unread[Account | None] = Field(default=None, description="the user it runs as; root if not given")
-    environment: Unread[Environment | None] = Field(default=None, description="environment variables for it")
+    environment: Unread[Variables | None] = Field(default=None, description="environment variables for it")
     creates: HostPath | None = Field(
         default=None, description="a path it makes: it runs only while that is missing"
     )
@@ -222,7 +222,8 @@ class Command(OnHost):
         line = word(self.cmd) if isinstance(self.cmd, Unknown) else _line(self.cmd)
         given = "".join(f"{name}={word(value)} " for name, value in _pairs(self.environment))
         line = f"cd {word(self.chdir)} && {given}{line}" if self.chdir is not None else given + line
-        return [f"sudo -u {word(self.user or 'root')} sh -c {shlex.quote(line)}"]
+        as_user = "" if self.user is None else f"-u {word(self.user)} "
+        return [f"sudo {as_user}sh -c {shlex.quote(line)}"]
 
 
 def _line(cmd: Any) -> str:

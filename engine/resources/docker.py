@@ -20,7 +20,7 @@ from engine.resource import Fields, Fixed, Output, Values, plain
 from engine.resources import _docker
 from engine.resources._apt import APT, IS_INSTALLED, explain_apt
 from engine.resources._docker import LAB, DockerName, ImageName
-from engine.resources._shell import FAIL, Account, Environment, known, quote
+from engine.resources._shell import FAIL, Account, Environment, Variables, known, quote
 
 _ENGINE = "docker-ce docker-ce-cli containerd.io docker-buildx-plugin docker-compose-plugin"
 _LIST = "/etc/apt/sources.list.d/docker.list"
@@ -159,9 +159,9 @@ class DockerEngine(OnHost):
             "sudo apt-get update",
             "sudo apt-get install -y ca-certificates curl",
             "sudo install -m 0755 -d /etc/apt/keyrings",
-            f"sudo curl -fsSL https://download.docker.com/linux/ubuntu/gpg -o {_KEYRING}",
-            f'echo "deb [arch=$(dpkg --print-architecture) signed-by={_KEYRING}] https://download.docker.com/linux/'
-            f'ubuntu $(. /etc/os-release && echo $VERSION_CODENAME) {self.channel}" | sudo tee {_LIST}',
+            f'. /etc/os-release; sudo curl -fsSL "https://download.docker.com/linux/$ID/gpg" -o {_KEYRING}',
+            f'. /etc/os-release; echo "deb [arch=$(dpkg --print-architecture) signed-by={_KEYRING}] '
+            f'https://download.docker.com/linux/$ID $VERSION_CODENAME {self.channel}" | sudo tee {_LIST}',
             "sudo apt-get update",
             f"sudo apt-get install -y {_ENGINE}",
             *admit,
@@ -280,7 +280,7 @@ class Build(Fields):
         description="folder with the Dockerfile; what its .dockerignore names stays behind"
     )
     dockerfile: str = Field(default="Dockerfile", description="the Dockerfile, relative to `path`")
-    args: Environment | None = Field(default=None, description="build arguments")
+    args: Variables | None = Field(default=None, description="build arguments")
     target: str | None = Field(default=None, description="the stage to build")
 
     @field_validator("dockerfile")
@@ -387,8 +387,8 @@ class DockerImage(OnHost):
             f"{FAIL}{_docker.HAVE_DOCKER}"
             f"old=$(docker image inspect -f '{{{{.Id}}}}' {name} 2>/dev/null) || old=\n"
             'eval "set -- $labctl_labels"\n'
-            f'( {exports}docker build --force-rm "$@" --label {quote(f"{_BUILT}={build.digest()}")} -t {name}{arguments}'
-            f'{target} -f {quote(build.dockerfile)} - <"$labctl_upload_1" )\n'
+            f'( {exports}docker build --force-rm "$@" --label {quote(f"{_BUILT}={build.digest()}")} '
+            f'-t {name}{arguments}{target} -f {quote(build.dockerfile)} - <"$labctl_upload_1" )\n'
             f"new=$(docker image inspect -f '{{{{.Id}}}}' {name})\n"
             # A container may still run the old one; it goes with that container then.
             'if [ -n "$old" ] && [ "$old" != "$new" ]; then docker image rm "$old" >/dev/null 2>&1 || :; fi\n'
@@ -417,17 +417,17 @@ class DockerImage(OnHost):
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`docker pull`, `docker build` or `docker image rm`."""
         if action == "delete":
-            return [f"docker image rm {word(id)}"]
+            return [f"sudo docker image rm {word(id)}"]
         name = word(self.name if isinstance(self.name, Unknown) else self.natural_id())
         if self.build is None:
-            return [f"docker pull {name}"]
+            return [f"sudo docker pull {name}"]
         if isinstance(self.build, Unknown) or isinstance(self.build.path, Unknown):
-            return [f"docker build -t {name} ."]
+            return [f"sudo docker build -t {name} ."]
         arguments = "".join(f" --build-arg {key}={word(value)}" for key, value in _pairs(self.build.args))
         folder = self.build.path.path
         return [
             f"# before that, from your machine: scp -r {quote(folder)} HOST:",
-            f"docker build -t {name}{arguments} {quote(folder.name)}",
+            f"sudo docker build -t {name}{arguments} {quote(folder.name)}",
         ]
 
 
@@ -576,8 +576,8 @@ class DockerNetwork(_Labelled):
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`docker network create`, or `rm`."""
         if action == "delete":
-            return [f"docker network rm {word(id)}"]
-        return [f"docker network create {self._options(word)} {word(self.name)}"]
+            return [f"sudo docker network rm {word(id)}"]
+        return [f"sudo docker network create {self._options(word)} {word(self.name)}"]
 
 
 class DockerVolume(_Labelled):
@@ -635,5 +635,5 @@ class DockerVolume(_Labelled):
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`docker volume create`, or `rm`."""
         if action == "delete":
-            return [f"docker volume rm {word(id)}"]
-        return [f"docker volume create {self._options(word)} {word(self.name)}"]
+            return [f"sudo docker volume rm {word(id)}"]
+        return [f"sudo docker volume create {self._options(word)} {word(self.name)}"]

@@ -362,13 +362,15 @@ class DockerContainer(OnHost):
         return script + self._until_running("start" if later else None)
 
     def _environment(self) -> tuple[str, str, str]:
-        """Options, exports and variables that hand over the environment; no value is on a command line."""
+        """Options, exports and variables that hand over the environment, off the command line."""
         env = self.env or {}
         lines = [name for name, value in env.items() if _fits_a_line(value)]
         rest = [name for name in env if name not in lines]
         files = ' --env-file \\"$labctl_upload_1\\"' if lines else ""
-        exports = "".join(f" export {name}={quote(env[name])};" for name in rest)
-        return files, exports, "".join(f" -e {name}" for name in rest)
+        # A name with a dot or dash cannot be exported; with a value that no file can hold, it is given whole.
+        exports = "".join(f" export {name}={quote(env[name])};" for name in rest if name.isidentifier())
+        given = [name if name.isidentifier() else f"{name}={env[name]}" for name in rest]
+        return files, exports, "".join(f" -e {quote(text)}" for text in given)
 
     def uploads(self) -> Sequence[Upload]:
         """The environment, in the form of `docker run --env-file`."""
@@ -428,18 +430,22 @@ class DockerContainer(OnHost):
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`docker run`, `docker update`, `docker start` or `docker rm`."""
         if action == "delete":
-            return [f"docker rm -f {word(id)}"]
+            return [f"sudo docker rm -f {word(id)}"]
         name = word(self.name)
         if action == "update":
-            limits = [line.removesuffix(" >/dev/null") for line in self._limits(changed).splitlines()]
-            again = {"running": f"docker start {name}", "triggers": f"docker restart {name}"}
+            limits = [
+                f"sudo {line.removesuffix(' >/dev/null')}" for line in self._limits(changed).splitlines()
+            ]
+            again = {"running": f"sudo docker start {name}", "triggers": f"sudo docker restart {name}"}
             return limits + [line for field, line in again.items() if field in changed]
         networks = "".join(f" --network {word(network)}" for network in _listed(self.networks)[:1])
         variables = "".join(f" -e {key}={word(value)}" for key, value in _pairs(self.env))
         rest = [*_listed(self.entrypoint)[1:], *_listed(self.command)]
         detach = " -d" if self.detach else ""
-        run = f"docker run{detach} --name {name}{networks}{self._options(word)}{variables}"
-        joins = [f"docker network connect {word(network)} {name}" for network in _listed(self.networks)[1:]]
+        run = f"sudo docker run{detach} --name {name}{networks}{self._options(word)}{variables}"
+        joins = [
+            f"sudo docker network connect {word(network)} {name}" for network in _listed(self.networks)[1:]
+        ]
         return [" ".join([run, word(self.image), *map(word, rest)]), *joins]
 
 

@@ -126,5 +126,5 @@ def test_a_reader_has_no_reason_to_run(field: str) -> None:
 
 def test_commands_by_hand() -> None:
     assert command("make all", chdir="/srv/it").as_commands("create", None) == [
-        "sudo -u root sh -c 'cd /srv/it && make all'"
+        "sudo sh -c 'cd /srv/it && make all'"
     ]

@@ -419,15 +419,15 @@ def test_commands_by_hand() -> None:
         {"name": "web", "image": "httpd:2.4", "published_ports": ["8003:80"], "volumes": ["/srv/www:/htdocs"]}
     )
     assert web.as_commands("create", None) == [
-        "docker run -d --name web -p 8003:80 -v /srv/www:/htdocs httpd:2.4"
+        "sudo docker run -d --name web -p 8003:80 -v /srv/www:/htdocs httpd:2.4"
     ]
     ubuntu = DockerContainer.model_validate(
         {"name": "my_ubuntu", "image": "ubuntu", "command": "bash", "interactive": True, "tty": True}
     )
-    assert ubuntu.as_commands("create", None) == ["docker run -d --name my_ubuntu -i -t ubuntu bash"]
+    assert ubuntu.as_commands("create", None) == ["sudo docker run -d --name my_ubuntu -i -t ubuntu bash"]
     hello = DockerContainer.model_validate({"name": "hello", "image": "hello-world", "detach": False})
-    assert hello.as_commands("create", None) == ["docker run --name hello hello-world"]
-    assert DockerContainer.model_construct().as_commands("delete", "web") == ["docker rm -f web"]
+    assert hello.as_commands("create", None) == ["sudo docker run --name hello hello-world"]
+    assert DockerContainer.model_construct().as_commands("delete", "web") == ["sudo docker rm -f web"]
 
 
 def test_a_network_that_is_docker_s_own_is_told() -> None:

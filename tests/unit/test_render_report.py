@@ -158,8 +158,8 @@ def test_commands_on_hosts_go_through_ssh() -> None:
         "\n" + told
         == """
 # create web (docker_container): not there yet
-ssh -F .labctl/x/ssh_config bastion 'sudo sh -c '"'"'docker run httpd'"'"''
-ssh -F .labctl/x/ssh_config bastion sudo sh -eu <<'END_OF_COMMANDS'
+ssh -F .labctl/x/ssh_config bastion 'docker run httpd'
+ssh -F .labctl/x/ssh_config bastion sh -eu <<'END_OF_COMMANDS'
 a
 b
 END_OF_COMMANDS"""
