@@ -23,7 +23,13 @@ class Login:
 
 class StandIn:
     def __init__(self, *, hostname, user, authorized_keys, network, folder, **rest):
-        self.hostname, self.user, self.keys, self.network, self.folder = hostname, user, authorized_keys, network, folder
+        self.hostname, self.user, self.keys, self.network, self.folder = (
+            hostname,
+            user,
+            authorized_keys,
+            network,
+            folder,
+        )
         self.disk = self
         self.boots = 0
         folder.mkdir(exist_ok=True)
