@@ -48,6 +48,7 @@ class DockerEngine:
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.places: dict[str, processes.ContainerPlace] = {}
         self._saved = ""
+        self._folder: Path | None = None
 
     @property
     def running(self) -> bool:
@@ -79,10 +80,8 @@ class DockerEngine:
             return
         self._saved = file.read_text()
         self.images, self.containers, self.networks, self.volumes = json.loads(self._saved)
-        for id in self.containers:
-            kept = folder / "containers" / f"{id}.tar"
-            if kept.exists():
-                self.inside(self.containers[id], kept)
+        # Their disks are read when first needed.
+        self._folder = folder / "containers"
 
     async def boot(self) -> None:
         """The daemon comes up: networks of its own, and containers by their restart policy."""
@@ -358,10 +357,12 @@ class DockerEngine:
         kept: State = container["Sandbox"]["image"]
         return self.images.get(container["Image"], {**kept, "Files": {}})
 
-    def inside(self, container: State, kept: Path | None = None) -> processes.ContainerPlace:
+    def inside(self, container: State) -> processes.ContainerPlace:
         """The container's own filesystem and commands."""
         place = self.places.get(container["Id"])
         if place is None:
+            kept = self._folder / f"{container['Id']}.tar" if self._folder else None
+            kept = kept if kept is not None and kept.exists() else None
             image = self._image_of(container)
             place = self.places[container["Id"]] = processes.ContainerPlace(self, container, image, kept)
         return place
@@ -388,9 +389,7 @@ class DockerEngine:
             StartedAt=started,
             FinishedAt=container["State"]["FinishedAt"],
         )
-        container["Sandbox"].update(
-            up=True, stopped=False, token=container["Sandbox"].get("token") or secrets.token_hex(24)
-        )
+        container["Sandbox"].update(up=True, stopped=False, token=secrets.token_hex(24))
         container["NetworkSettings"]["Ports"] = self._port_map(container)
         process = processes.process_of(container, self._image_of(container), self.inside(container).has)
         if process.missing:
