@@ -39,10 +39,15 @@ class Lines:
 
     def tell(self, lab: str, event: StepEvent) -> None:
         """Print it; of what only changes the ledger, no more than that it is done."""
-        if event.sort == "started" and event.verb in ("adopt", "forget"):
+        if _quiet(event) or (event.sort == "started" and event.verb in ("adopt", "forget")):
             return
         paint = self._terminal.message_paint
         self._terminal.say(event_line(event, paint=paint, lab=lab if self._several else ""))
+
+
+def _quiet(event: StepEvent) -> bool:
+    """Whether an event says no more than the report will: a step that was never started."""
+    return event.result is not None and event.result.outcome == "interrupted"
 
 
 class JsonLines:
@@ -94,6 +99,8 @@ class Live:
                 self._running[key] = (began, f"{name}  {doing(event.verb)}", event.text)
                 return
             self._running.pop(key, None)
+        if _quiet(event):
+            return
         line = event_line(event, paint=self._terminal.message_paint, lab=lab if self._several else "")
         self._console.print(Text.from_ansi(self._terminal.masked(line)), soft_wrap=True)
 
@@ -153,5 +160,7 @@ def interrupts(
     try:
         yield
     finally:
+        # Once interrupted, a late second ^C still leaves at once, without a traceback.
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if not stop.is_set():
+                signal.signal(number, handler)

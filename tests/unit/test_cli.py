@@ -128,12 +128,15 @@ def test_a_bug_is_told_in_words_and_kept_in_a_file(tmp_path: Path) -> None:
 
 def test_the_first_interrupt_stops_and_the_second_leaves(capfd: pytest.CaptureFixture[str]) -> None:
     stop, codes = threading.Event(), []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with interrupts(stop, announce=True, leave=codes.append):
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.is_set()
         assert codes == []
         os.kill(os.getpid(), signal.SIGINT)
         assert codes == [130]
+    for number, handler in before.items():
+        signal.signal(number, handler)
     told = capfd.readouterr().err
     assert "finishing what is in flight… (^C again stops at once)" in told
     assert "run the same command again" in told
