@@ -1,6 +1,14 @@
 from __future__ import annotations
 
-from tests.fakes import Box, Computer, Item, Place, Twin, declare, done, lab_of, told
+import threading
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+
+from engine.errors import LabctlError
+from engine.refs import Template, Unknown
+from tests.fakes import Box, Computer, Item, Killed, Place, Twin, declare, done, lab_of, told
 
 
 def a_lab(**changes):
@@ -31,3 +39,142 @@ def test_a_lab_is_made_then_kept_then_gone():
     assert place.cloud.things == {}
     assert place.ledger.entries(lab.name) == []
     assert place.cloud.violations == []
+
+
+def two(**fields):
+    return lab_of(
+        declare("net", Box, **fields), declare("top", Box, pins=["{{ net.id }}"]), declare("aside", Box)
+    )
+
+
+def test_what_fails_takes_only_what_needs_it_with_it():
+    place = Place()
+    place.cloud.faults["create", "net"] = ["fails"]
+    report = place.apply(two())
+    assert done(report) == [
+        "create net failed: refused by the cloud",
+        "create top skipped",
+        "create aside done",
+    ]
+    assert report.results[0].remedy == "ask for less"
+    assert report.results[1].because_of == "net"
+    assert list(place.remembered(two())) == ["aside"]
+
+
+def test_a_lost_answer_is_settled_by_looking():
+    place = Place()
+    place.cloud.faults["create", "net"] = ["lost"]
+    assert place.apply(two()).ok
+    assert len(place.cloud.of("toy@here", "net")) == 1
+
+
+def test_a_killed_create_is_found_again_and_not_doubled():
+    place = Place()
+    place.cloud.faults["create", "net"] = ["killed"]
+    with pytest.raises(Killed):
+        place.apply(two())
+    [intent] = [entry for entry in place.ledger.entries("toy@here") if entry.address == "net"]
+    assert intent.id is None
+    again = place.plan(two())
+    assert told(again)[0] == "keep net (adopts; made by an earlier run that was cut short)"
+    assert place.carry_out(two(), again).ok
+    assert len(place.cloud.of("toy@here", "net")) == 1
+    assert place.remembered(two())["net"].token == intent.token
+
+
+def test_a_create_that_was_never_sent_keeps_its_token_while_it_asks_the_same():
+    place = Place()
+    place.cloud.faults["create", "net"] = ["killed before"]
+    with pytest.raises(Killed):
+        place.apply(two())
+    token = place.remembered(two())["net"].token
+    assert told(place.plan(two()))[0] == "create net: its creation was never confirmed"
+    same, other = deepcopy(place.ledger), place.ledger
+    place.ledger = same
+    assert place.apply(two()).ok
+    assert place.remembered(two())["net"].token == token
+    place.ledger, place.cloud.things = other, {}
+    assert place.apply(two(size=5)).ok
+    assert place.remembered(two())["net"].token != token
+
+
+def test_what_is_half_made_is_remembered_and_mended_by_the_next_run():
+    place = Place()
+    place.cloud.faults["create", "net"] = ["half"]
+    assert done(place.apply(two(size=1)))[0] == "create net failed: not all of it"
+    assert told(place.plan(two(size=1)))[0] == "update net: size differs"
+    assert place.apply(two(size=1)).ok
+    assert place.plan(two(size=1)).idle
+
+
+def test_done_means_that_it_reads_as_wanted():
+    place = Place()
+    place.cloud.faults["create", "net"] = ["differs"]
+    assert done(place.apply(two(size=1)))[0] == "create net failed: it was changed, but size reads -2 instead of 1"
+
+
+def test_a_mistake_in_a_kind_is_told_in_words():
+    place = Place()
+    place.cloud.faults["create", "net"] = ["bug"]
+    [failed, *_] = place.apply(two()).results
+    assert failed.error == "labctl did not expect this of box: ZeroDivisionError: in a kind"
+
+
+def test_stop_finishes_what_is_in_flight_and_starts_nothing_new():
+    place, stop = Place(), threading.Event()
+    place.cloud.hold = lambda verb, address: stop.set()
+    planned = place.plan(two())
+    report = place.carry_out(two(), planned, stop=stop, parallel=1)
+    assert done(report) == ["create net done", "create top interrupted", "create aside interrupted"]
+    assert report.interrupted
+    place.cloud.hold = lambda verb, address: None
+    assert place.apply(two()).ok
+
+
+def test_a_ledger_that_cannot_be_written_stops_the_run_before_anything_is_made():
+    place = Place()
+    planned = place.plan(two())
+    place.ledger.broken = LabctlError("the disk is full")
+    with pytest.raises(LabctlError, match="the disk is full"):
+        place.carry_out(two(), planned)
+    assert place.cloud.things == {}
+
+
+def test_secrets_stay_out_of_errors_events_and_the_ledger():
+    lab = replace(two(label="hunter2hunter2"), secrets=frozenset({"hunter2hunter2"}))
+    place = Place()
+    place.cloud.faults["create", "net"] = ["differs"]
+    report = place.apply(lab)
+    assert "hunter2" not in repr([place.ledger.held, place.ledger.events, done(report)])
+    assert "hush hush" not in repr(place.ledger.held)
+
+
+def test_outputs_are_filled_and_unknown_ones_say_so():
+    lab = replace(
+        two(),
+        outputs={
+            "net": Template("{{ net.id }}"),
+            "top": Template("{{ top.id }}"),
+        },
+    )
+    place = Place()
+    place.cloud.faults["create", "top"] = ["fails"]
+    outputs = place.apply(lab).outputs
+    assert outputs["net"].startswith("i-")
+    assert isinstance(outputs["top"], Unknown)
+
+
+def test_a_run_that_changes_nothing_writes_nothing():
+    place = Place()
+    place.apply(a_lab())
+    before = place.ledger.writes
+    assert place.apply(a_lab()).ok
+    assert place.ledger.writes == before
+
+
+def test_independent_steps_run_side_by_side_and_each_starts_when_its_needs_are_done():
+    place = Place()
+    together = threading.Barrier(3, timeout=5)
+    place.cloud.hold = lambda verb, address: together.wait() and None
+    lab = lab_of(*(declare(name, Box) for name in "abc"))
+    assert place.apply(lab).ok
