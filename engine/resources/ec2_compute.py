@@ -51,11 +51,15 @@ class Ec2Key(Resource):
     @field_validator("public_key_material")
     @classmethod
     def _public(cls, value: str | None) -> str | None:
+        if isinstance(value, Unknown):
+            return value
         return None if value is None else _key_files.checked_public(value, "public_key_material")
 
     @field_validator("public_key_file")
     @classmethod
     def _readable(cls, value: str | None) -> str | None:
+        if isinstance(value, Unknown):
+            return value
         if value is not None:
             _key_files.read_public(value)
         return value
@@ -267,6 +271,8 @@ class Ec2Instance(Resource):
     @field_validator("instance_type")
     @classmethod
     def _type(cls, value: str) -> str:
+        if isinstance(value, Unknown):
+            return value
         if not re.fullmatch(r"[a-z0-9-]+\.[a-z0-9-]+", value):
             raise ValueError(f"{value!r} is no instance type: write one like t3.micro")
         return value
@@ -274,6 +280,8 @@ class Ec2Instance(Resource):
     @field_validator("user_data")
     @classmethod
     def _small_enough(cls, value: str | None) -> str | None:
+        if isinstance(value, Unknown):
+            return value
         if value is not None and len(value.encode()) > 16384:
             raise ValueError("AWS takes at most 16 KB of user data: copy files with the host's own resources")
         return value

@@ -75,6 +75,8 @@ class Ec2VpcNet(Resource):
     @field_validator("cidr_block")
     @classmethod
     def _range(cls, value: str | None) -> str | None:
+        if isinstance(value, Unknown):
+            return value
         return None if value is None else _network(value, 16, 28)
 
     @model_validator(mode="after")
@@ -223,6 +225,8 @@ class Ec2VpcSubnet(Resource):
     @field_validator("cidr")
     @classmethod
     def _range(cls, value: str) -> str:
+        if isinstance(value, Unknown):
+            return value
         return _network(value, 16, 28)
 
     def create(self, world: World) -> str:
@@ -406,6 +410,8 @@ class Route(Fields):
     @field_validator("dest")
     @classmethod
     def _range(cls, value: str) -> str:
+        if isinstance(value, Unknown):
+            return value
         if value.startswith("pl-"):
             return value
         try:
@@ -814,6 +820,8 @@ class Ec2Eip(Resource):
     @field_validator("device_id")
     @classmethod
     def _instance(cls, value: str | None) -> str | None:
+        if isinstance(value, Unknown):
+            return value
         if value is not None and not value.startswith("i-"):
             raise ValueError(f'{value!r} is no instance: write device_id: "{{{{ bastion.id }}}}"')
         return value

@@ -69,6 +69,8 @@ class Ec2SecurityGroup(Resource):
     @field_validator("group_name", "description")
     @classmethod
     def _allowed(cls, value: str) -> str:
+        if isinstance(value, Unknown):
+            return value
         if not _ALLOWED.fullmatch(value):
             raise ValueError(
                 "AWS allows 1 to 255 letters, digits, spaces and . _ - : / ( ) # , @ [ ] + = & ; { } ! $ *"
@@ -78,6 +80,8 @@ class Ec2SecurityGroup(Resource):
     @field_validator("group_name")
     @classmethod
     def _free(cls, value: str) -> str:
+        if isinstance(value, Unknown):
+            return value
         if value.startswith("sg-") or value == "default":
             raise ValueError("AWS keeps `default` and names that begin with sg- to itself")
         return value
