@@ -352,6 +352,9 @@ class _Run:
         )
         if old is not None and not again:
             self._forget(old)
+        if declared.kind.is_host:
+            # One of this name that others deleted has left its host keys and connection behind.
+            self.world.hosts.forget(declared.address)
         if not self._written(partial(self.ledger.intend, self.lab.name, entry)):
             raise StepFailed("not started: the ledger cannot be written")
         job = replace(task.world.job, token=token)

@@ -110,7 +110,10 @@ def test_what_is_half_made_is_remembered_and_mended_by_the_next_run():
 def test_done_means_that_it_reads_as_wanted():
     place = Place()
     place.cloud.faults["create", "net"] = ["differs"]
-    assert done(place.apply(two(size=1)))[0] == "create net failed: it was changed, but size reads -2 instead of 1"
+    assert (
+        done(place.apply(two(size=1)))[0]
+        == "create net failed: it was changed, but size reads -2 instead of 1"
+    )
 
 
 def test_a_mistake_in_a_kind_is_told_in_words():
@@ -178,3 +181,16 @@ def test_independent_steps_run_side_by_side_and_each_starts_when_its_needs_are_d
     place.cloud.hold = lambda verb, address: together.wait() and None
     lab = lab_of(*(declare(name, Box) for name in "abc"))
     assert place.apply(lab).ok
+
+
+def test_a_host_made_anew_after_others_deleted_it_is_met_as_a_stranger():
+    place = Place()
+    place.apply(a_lab())
+    place.cloud.things.pop(place.cloud.of("toy@here", "host")[0].id)
+    before = place.hosts.specs["host"]
+    forgotten = []
+    place.hosts.forget = forgotten.append
+    assert place.apply(a_lab()).ok
+    assert forgotten == ["host"]
+    assert place.hosts.specs["host"].machine != before.machine
+    assert place.plan(a_lab()).idle
