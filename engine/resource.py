@@ -72,17 +72,22 @@ class Fields(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
 
-    @field_validator("*", mode="wrap")
-    @classmethod
-    def _let_unknown_pass(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-        if isinstance(value, Unknown):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # Set last and under a name of its own, so that it stands around all other validators of the class.
+        name = f"_let_unknown_pass_{cls.__qualname__}"
+        setattr(cls, name, field_validator("*", mode="wrap")(classmethod(_let_unknown_pass)))
+
+
+def _let_unknown_pass(cls: type[Fields], value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    if isinstance(value, Unknown):
+        return value
+    try:
+        return handler(value)
+    except ValidationError as error:
+        if all(holds_unknown(problem["input"]) for problem in error.errors()):
             return value
-        try:
-            return handler(value)
-        except ValidationError as error:
-            if all(holds_unknown(problem["input"]) for problem in error.errors()):
-                return value
-            raise
+        raise
 
 
 class Resource(Fields):
@@ -126,7 +131,7 @@ class Resource(Fields):
 
     @classmethod
     def describe_difference(cls, name: str, wanted: Any, there: Any) -> str | None:
-        """The difference in field `name` in words (`tcp 8003 from 0.0.0.0/0 is missing`); None for the usual ones."""
+        """The difference in field `name` in words (`tcp 8003 from 0.0.0.0/0 is missing`), or None."""
         return None
 
     def replaces(self, name: str, there: Values) -> bool:
