@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.errors import Where
+from engine.errors import Invalid, Where
 from engine.kinds import kinds as all_kinds
 from engine.lab import Declared, Lab
 from engine.language.builtins import builtin_names, lab_names, slug_of
@@ -188,10 +188,10 @@ class _Loading:
         scope = Scope(lab, {})
         for address, declared in lab.resources.items():
             filling = Filling(scope, declared)
-            before = len(self.problems)
-            with self.problems.catching():
+            try:
                 filling.construct()
-            if len(self.problems) > before:
+            except Invalid as invalid:
+                self.problems.extend_elsewhere(invalid.problems)
                 wrong.add(address)
             uses[address] = filling.touched
         return uses, wrong

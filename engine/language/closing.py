@@ -52,12 +52,14 @@ class Closing:
 
     def _fits(self, value: Any) -> bool:
         """Whether the templates in `value` are right, as far as can be told now."""
-        before = len(self._problems)
-        for template in templates(value):
-            self._problems.extend(self._names.check(template))
-        if len(self._problems) == before:
-            self._filled(value)
-        return len(self._problems) == before
+        wrong = [problem for template in templates(value) for problem in self._names.check(template)]
+        self._problems.extend(wrong)
+        if not wrong:
+            filling = Filling(self._scope)
+            filling.of(value)
+            wrong = filling.problems
+            self._problems.extend_elsewhere(wrong)
+        return not wrong
 
     def _filled(self, value: Any) -> tuple[Any, frozenset[Ref]]:
         filling = Filling(self._scope)

@@ -13,7 +13,7 @@ from engine.language import reading
 from engine.language.builtins import LOOP
 from engine.language.document import Node, content, places
 from engine.language.inventory import check_tags
-from engine.language.jinja import compiled
+from engine.language.jinja import Wrong, compiled
 from engine.language.playbook import SSH_KEYS, Playbook, Written
 from engine.language.problems import Problems
 from engine.language.static import when_template
@@ -302,7 +302,11 @@ def _keyword_places(entry: Written) -> dict[str, Where]:
 def _uses_loop(node: Node) -> bool:
     if not isinstance(node.value, str):
         return False
-    return any(use.name in LOOP for use in compiled(when_template(node).text).uses)
+    try:
+        return any(use.name in LOOP for use in compiled(when_template(node).text).uses)
+    except Wrong:
+        # Its evaluation tells the problem.
+        return False
 
 
 def _text(value: Any) -> str | None:
