@@ -110,10 +110,8 @@ def test_what_is_half_made_is_remembered_and_mended_by_the_next_run():
 def test_done_means_that_it_reads_as_wanted():
     place = Place()
     place.cloud.faults["create", "net"] = ["differs"]
-    assert (
-        done(place.apply(two(size=1)))[0]
-        == "create net failed: it was changed, but size reads -2 instead of 1"
-    )
+    [failed, *_] = place.apply(two(size=1)).results
+    assert failed.error == "it was changed, but size reads -2 instead of 1"
 
 
 def test_a_mistake_in_a_kind_is_told_in_words():
