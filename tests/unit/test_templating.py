@@ -303,6 +303,12 @@ class TestConstruct:
         assert made.rules[0].ports == 22  # type: ignore[attr-defined]
         assert isinstance(made.rules[0].group_id, Unknown)  # type: ignore[attr-defined]
 
+    def test_unknown_fields_pass_the_kinds_own_validators(self) -> None:
+        group = declared(
+            "sg", "ec2_security_group", group_name=Template("{{ vpc.id }}"), vpc_id=Template("{{ vpc.id }}")
+        )
+        assert isinstance(construct(group, scope()).group_name, Unknown)  # type: ignore[attr-defined]
+
     def test_tells_every_field_that_is_wrong_at_its_place(self) -> None:
         group = Declared(
             address="sg",

@@ -1,0 +1,90 @@
+"""Playbooks with random mistakes: whatever is wrong is told as problems, never as a traceback."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from engine.errors import Invalid
+from engine.load import load
+from tests.unit.language_stage import World
+
+ROOT = Path(__file__).parent.parent.parent
+JUNK = [
+    "{{",
+    "}}",
+    "{%",
+    "%}",
+    "[",
+    "]",
+    "{",
+    "}",
+    ":",
+    "-",
+    "null",
+    "1",
+    "true",
+    "''",
+    '"',
+    "&a",
+    "*a",
+    "!!x",
+    "0",
+    "-1",
+    "[1]",
+    "{a:1}",
+    "item",
+    "\t",
+    "\x00",
+    "é",
+    "~",
+    "{{bastion}}",
+    "{{my_ip}}",
+    "{{bastion.public_ip}}",
+    "{{vpc.id}}",
+    "{{[1]}}",
+    "{{none}}",
+    "{{private_sg}}",
+    "loop:2",
+    "when:x",
+    "host:nat",
+    "name:x",
+]
+
+
+def mistaken(chance: random.Random, lines: list[str]) -> str:
+    lines = list(lines)
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randrange(len(lines))
+        line, word = lines[at], chance.choice(JUNK)
+        match chance.randrange(4):
+            case 0:
+                del lines[at]
+            case 1:
+                lines.insert(chance.randrange(len(lines)), line)
+            case 2:
+                cut = chance.randrange(len(line) + 1)
+                lines[at] = line[:cut] + word + line[cut + chance.randint(0, 3) :]
+            case _ if ": " in line:
+                lines[at] = f"{line.split(': ')[0]}: {word}\n"
+    return "".join(lines)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_mistakes_are_problems(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = (ROOT / "playbooks/hw02.yml").read_text("utf-8").splitlines(keepends=True)
+    shutil.copytree(ROOT / "templates", tmp_path / "templates")
+    shutil.copytree(ROOT / "inventory", tmp_path / "inventory")
+    (tmp_path / "playbooks").mkdir()
+    monkeypatch.chdir(tmp_path)
+    playbook = Path("playbooks/hw02.yml")
+    for turn in range(25):
+        chance = random.Random(seed * 1000 + turn)
+        playbook.write_text(mistaken(chance, lines), "utf-8")
+        try:
+            load(playbook, Path("inventory/sandbox.yml"), variables={}, student=None, outside=World())
+        except Invalid as invalid:
+            assert all(problem.what for problem in invalid.problems)
