@@ -57,9 +57,9 @@ def test_a_link_is_pointed_elsewhere(bench: Bench) -> None:
 def test_an_empty_file_keeps_what_others_write(bench: Bench) -> None:
     empty = file(path="/srv/it's", mode="0600")
     bench.create(empty)
-    bench.host.run("echo kept >\"/srv/it's\"")
+    bench.host.run('echo kept >"/srv/it\'s"')
     bench.update(empty.model_copy(update={"mode": "0640"}), "mode")
-    assert text(bench, "cat \"/srv/it's\"") == "kept\n"
+    assert text(bench, 'cat "/srv/it\'s"') == "kept\n"
     bench.delete(empty)
 
 
@@ -90,7 +90,9 @@ def test_new_content_keeps_owner_and_mode_that_are_not_asked_for(bench: Bench) -
 
 def test_a_change_of_mode_does_not_send_the_content(bench: Bench) -> None:
     bench.create(copy(dest="/srv/conf", content="one"))
-    script = copy(dest="/srv/conf", content="one", mode="0600").commands({"mode": "0644"}, frozenset({"mode"}))
+    script = copy(dest="/srv/conf", content="one", mode="0600").commands(
+        {"mode": "0644"}, frozenset({"mode"})
+    )
     assert "upload" not in script
 
 

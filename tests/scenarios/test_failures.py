@@ -1,10 +1,11 @@
-"""What can go wrong outside the playbook: a clear message, the right exit code, no traceback, nothing lost."""
+"""What goes wrong outside the playbook: a clear message, the right exit code, no traceback, nothing lost."""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 
@@ -69,6 +70,20 @@ def aws_inventory(place: Place, endpoint: str) -> str:
     return "inventory/direct.yml"
 
 
+def read_until(process: subprocess.Popen[str], beginning: str) -> str:
+    """What it printed up to the line that begins so."""
+    output = ""
+    for line in process.stdout or ():
+        output += line
+        if line.startswith(beginning):
+            return output
+    raise AssertionError(f"never printed {beginning!r}:\n{output}")
+
+
+def rest_of(process: subprocess.Popen[str]) -> str:
+    return process.stdout.read() if process.stdout else ""
+
+
 def closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -90,7 +105,7 @@ def test_no_credentials_at_all(place: Place) -> None:
 
 @pytest.mark.parametrize(
     ("key", "words"),
-    [("AKIAWRONGWRONGWRONG1", "credentials"), ("EXPIREDEXPIREDEXPI", "expired")],
+    [("AKIAWRONGWRONGWRONG1", "access key"), ("EXPIREDEXPIREDEXPI", "expired")],
 )
 def test_wrong_and_expired_credentials(place: Place, key: str, words: str) -> None:
     inventory = aws_inventory(place, place.sandbox_endpoint())
@@ -141,16 +156,11 @@ def test_a_sandbox_that_was_killed(place: Place) -> None:
 
 def test_destroy_cut_short_is_finished_by_destroying_again(place: Place) -> None:
     place.run("apply", "small.yml", "--yes")
-    destroying = place.start("destroy", "small.yml", "--yes")
-    output = ""
-    assert destroying.stdout is not None
-    for line in destroying.stdout:
-        output += line
-        if "host" in line and "delet" in line.lower():
-            interrupt(destroying)
-            break
-    output += destroying.stdout.read()
-    assert destroying.wait(60) == 130, output
+    with place.start("destroy", "small.yml", "--yes") as destroying:
+        output = read_until(destroying, "host: deleting")
+        interrupt(destroying)
+        output += rest_of(destroying)
+    assert destroying.returncode == 130, output
     assert "labctl destroy" in output
     left = place.tagged("small@sandbox")
     assert "vpc" in left
@@ -160,13 +170,9 @@ def test_destroy_cut_short_is_finished_by_destroying_again(place: Place) -> None
 
 
 def test_apply_killed_outright_leaves_nothing_behind_after_another_apply_and_destroy(place: Place) -> None:
-    applying = place.start("apply", "small.yml", "--yes")
-    assert applying.stdout is not None
-    for line in applying.stdout:
-        if "host" in line:
-            os.killpg(applying.pid, signal.SIGKILL)
-            break
-    applying.wait(30)
+    with place.start("apply", "small.yml", "--yes") as applying:
+        read_until(applying, "host: waiting")
+        os.killpg(applying.pid, signal.SIGKILL)
     place.run("apply", "small.yml", "--yes")
     place.run("plan", "small.yml", "--detailed-exitcode")
     found = place.aws().describe_instances(
@@ -178,14 +184,11 @@ def test_apply_killed_outright_leaves_nothing_behind_after_another_apply_and_des
 
 
 def test_a_second_run_is_told_who_holds_the_lab(place: Place) -> None:
-    applying = place.start("apply", "small.yml", "--yes")
-    assert applying.stdout is not None
-    for line in applying.stdout:
-        if "host" in line:
-            break
-    said = place.run("apply", "small.yml", "--yes", code=4)
+    with place.start("apply", "small.yml", "--yes") as applying:
+        read_until(applying, "host: creating")
+        said = place.run("apply", "small.yml", "--yes", code=4)
+        rest_of(applying)
+    assert applying.returncode == 0
     assert "since" in said.err
     assert "labctl unlock" in said.err
-    applying.stdout.read()
-    assert applying.wait(60) == 0
     place.run("destroy", "small.yml", "--yes")

@@ -11,11 +11,12 @@ import pytest
 from tests.scenarios.place import Place
 
 LAB = "hw02@sandbox"
-RESOURCES = [
-    "vpc", "private_subnet", "private_routes", "public_sg", "private_sg", "egress_through_bastion", "key", "bastion",
-    "private", "forwarding", "docker", "hello", "my_ubuntu", "site_folder", "page", "web", "notebook_image",
-    "notebook", "notebook_token", "private_docker", "private_hello",
-]  # fmt: skip
+LISTED = """
+    vpc private_subnet private_routes public_sg private_sg egress_through_bastion key bastion private
+    forwarding docker hello my_ubuntu site_folder page web notebook_image notebook notebook_token
+    private_docker private_hello
+"""
+RESOURCES = LISTED.split()
 
 
 @pytest.fixture(scope="module")

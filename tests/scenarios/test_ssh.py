@@ -1,4 +1,4 @@
-"""OpenSSH's own ssh with the ssh_config that labctl writes: the bastion in between, and the forwarded agent."""
+"""OpenSSH's own ssh with the ssh_config that labctl writes: the bastion in between, the forwarded agent."""
 
 from __future__ import annotations
 

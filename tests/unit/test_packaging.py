@@ -9,7 +9,9 @@ ROOT = Path(__file__).parents[2]
 def test_every_package_of_the_engine_is_shipped() -> None:
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
-    shipped = {name for name in config["options"]["packages"].split() if not name.startswith("engine.shipped")}
+    shipped = {
+        name for name in config["options"]["packages"].split() if not name.startswith("engine.shipped")
+    }
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / "engine").rglob("*.py")}
     assert shipped == {".".join(folder.parts) for folder in folders}
 
