@@ -58,13 +58,13 @@ def _tail(plan: Plan, paint: Paint, verbose: bool, blocks: bool, destroy: bool) 
 def summary_line(plan: Plan) -> str:
     """`Plan: 9 to add, 0 to change, 0 to destroy.`, or that there is nothing to do."""
     adopted = sum(change.adopts for change in plan.changes)
-    taken = f"; {adopted} to take on as found" if adopted else ""
+    taken = f" {adopted} to take on as found." if adopted else ""
     if not plan.pending:
-        return f"No changes. {plan.lab} matches the playbook{taken}."
+        return f"No changes. {plan.lab} matches the playbook.{taken}"
     replaced = plan.count("replace")
     add, destroy = plan.count("create") + replaced, plan.count("delete") + replaced
-    again = f" ({replaced} replaced)" if replaced else ""
-    return f"Plan: {add} to add, {plan.count('update')} to change, {destroy} to destroy{again}{taken}."
+    again = f" {replaced} of them replaced." if replaced else ""
+    return f"Plan: {add} to add, {plan.count('update')} to change, {destroy} to destroy.{again}{taken}"
 
 
 def cost_lines(plan: Plan) -> Iterator[str]:

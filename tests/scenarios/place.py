@@ -123,7 +123,12 @@ class Place:
         every = (
             self.aws().describe_tags(Filters=[{"Name": "resource-id", "Values": ids}])["Tags"] if ids else []
         )
-        return {tag["Value"]: tag["ResourceId"] for tag in every if tag["Key"] == "labctl:address"}
+        return {
+            tag["Value"]: tag["ResourceId"]
+            for tag in every
+            # What an instance brings along carries its tags too.
+            if tag["Key"] == "labctl:address" and tag["ResourceType"] not in ("network-interface", "volume")
+        }
 
     def curl(self, url: str, *args: str) -> subprocess.CompletedProcess[str]:
         proxy = f"socks5h://{self.sandbox['socks_proxy']}"

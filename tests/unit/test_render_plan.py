@@ -114,7 +114,7 @@ def test_a_replacement_says_what_forces_it_and_counts_twice() -> None:
 
   - old file: no longer in the playbook
 
-Plan: 1 to add, 0 to change, 2 to destroy (1 replaced).
+Plan: 1 to add, 0 to change, 2 to destroy. 1 of them replaced.
 """
     )
 
@@ -166,7 +166,7 @@ def test_what_is_taken_on_is_shown_although_nothing_changes() -> None:
         == """
   = vpc ec2_vpc_net: is taken on as found
 
-No changes. hw02@sandbox matches the playbook; 1 to take on as found.
+No changes. hw02@sandbox matches the playbook. 1 to take on as found.
 """
     )
 
