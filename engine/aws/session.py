@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from engine.aws import clients
 from engine.aws.errors import FAULTS, THROTTLED, AwsError, refusal
 from engine.errors import LabctlError, LostAnswer, StepFailed, Unreachable
 
@@ -42,7 +43,10 @@ class Aws:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`account`: the only account id that may be acted on, looked up once before anything else."""
+        """`account`: the only account id that may be acted on, looked up once before anything else.
+
+        With `credentials` nothing else of the user's AWS settings, nor any proxy, counts.
+        """
         self.region = region
         self.requests: list[tuple[str, str]] = []
         self._profile = profile
@@ -157,30 +161,16 @@ class Aws:
             return self._clients[service]
 
     def _new_client(self, service: str) -> BaseClient:
-        import boto3
-        from botocore.config import Config
         from botocore.exceptions import BotoCoreError
 
+        given = self._credentials is not None
         try:
             if self._session is None:
-                key, secret = self._credentials or (None, None)
-                self._session = boto3.Session(
-                    profile_name=self._profile,
-                    region_name=self.region,
-                    aws_access_key_id=key,
-                    aws_secret_access_key=secret,
-                )
+                self._session = clients.session(self.region, self._profile, self._credentials)
             client: BaseClient = self._session.client(
                 service,
                 endpoint_url=self._endpoint_url,
-                config=Config(
-                    # Retries are ours: boto3's would repeat creates whose answers were lost.
-                    retries={"mode": "standard", "total_max_attempts": 1},
-                    connect_timeout=10,
-                    read_timeout=60,
-                    max_pool_connections=50,
-                    user_agent_extra="labctl",
-                ),
+                config=clients.config(self._endpoint_url, direct=given),
             )
         except BotoCoreError as error:
             raise _no_credentials(error) from None

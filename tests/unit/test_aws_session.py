@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.aws import Aws
+from engine.aws.clients import on_this_machine
 from engine.aws.errors import AwsError
 from engine.errors import LostAnswer, StepFailed, Unreachable
 
@@ -225,3 +226,81 @@ def test_poll_waits_longer_and_longer_and_says_so() -> None:
         aws.poll(lambda: None, what="it", timeout=60)
     assert max(slept) == 5.0
     assert now[0] == pytest.approx(60 + 0.872)
+
+
+# -- what of the user's settings counts ----------------------------------------------------------------------
+
+PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+NOWHERE = "http://127.0.0.1:1"
+
+
+@pytest.fixture
+def spoilt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Settings of the user's with which nothing can be reached: proxies, profiles, files, a CA bundle."""
+    for name in (*PROXIES, "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_EC2"):
+        monkeypatch.setenv(name, NOWHERE)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    spoilt = tmp_path / "config"
+    spoilt.write_text("this is [ no configuration\n")
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        monkeypatch.setenv(name, "a-profile-that-is-missing")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE"):
+        monkeypatch.setenv(name, str(spoilt))
+    monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "true")
+    monkeypatch.setenv("AWS_RETRY_MODE", "nonsense")
+    return spoilt
+
+
+@pytest.mark.usefixtures("spoilt")
+def test_given_credentials_are_all_there_is(server: Scripted) -> None:
+    server.script = [(200, VPCS)]
+    assert aws_at(server.url).pages("ec2", "describe_vpcs", "Vpcs") == [{"VpcId": "vpc-1"}]
+
+
+@pytest.fixture
+def own_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_CONFIG_FILE": str(tmp_path / "none"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    for name in PROXIES:
+        monkeypatch.setenv(name, NOWHERE)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+
+
+@pytest.mark.usefixtures("own_credentials")
+def test_an_endpoint_on_this_machine_is_asked_past_proxies(server: Scripted) -> None:
+    server.script = [(200, VPCS)]
+    aws = Aws(region="us-east-1", endpoint_url=server.url)
+    assert aws.pages("ec2", "describe_vpcs", "Vpcs") == [{"VpcId": "vpc-1"}]
+
+
+@pytest.mark.usefixtures("own_credentials")
+def test_other_endpoints_are_asked_through_proxies(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", server.url)
+    server.script = [(200, VPCS)]
+    aws = Aws(region="us-east-1", endpoint_url="http://ec2.example.edu")
+    assert aws.pages("ec2", "describe_vpcs", "Vpcs") == [{"VpcId": "vpc-1"}]
+    assert server.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        (None, False),
+        ("http://localhost:4566", True),
+        ("http://aws.localhost:4566", True),
+        ("http://127.8.0.1:4566", True),
+        ("http://[::1]:4566", True),
+        ("https://ec2.us-east-1.amazonaws.com", False),
+        ("http://10.0.0.1:4566", False),
+    ],
+)
+def test_what_is_on_this_machine(url: str | None, local: bool) -> None:
+    assert on_this_machine(url) is local
