@@ -9,14 +9,9 @@ from pydantic import ValidationError
 
 from engine.aws.errors import AwsError
 from engine.errors import StepFailed
-from engine.resources.ec2_network import (
-    Ec2Eip,
-    Ec2VpcIgw,
-    Ec2VpcNatGateway,
-    Ec2VpcNet,
-    Ec2VpcRouteTable,
-    Ec2VpcSubnet,
-)
+from engine.resources.ec2_gateways import Ec2Eip, Ec2VpcIgw, Ec2VpcNatGateway
+from engine.resources.ec2_network import Ec2VpcNet, Ec2VpcSubnet
+from engine.resources.ec2_routes import Ec2VpcRouteTable
 from engine.resources.ec2_storage import Ec2Ami, Ec2Vol
 from tests.kinds.aws_examples import a_subnet, a_vpc, an_instance
 from tests.kinds.aws_stage import Stage
