@@ -11,12 +11,7 @@ lab: .venv/installed
 	@$(BIN)/labctl plan playbooks/hw02.yml
 	@$(BIN)/labctl apply --yes
 	@echo
-	@echo 'Next (activate the environment first:  . .venv/bin/activate):'
-	@echo '  labctl check             look at the result as a stranger would'
-	@echo '  labctl ssh private       log in through the bastion'
-	@echo '  labctl plan              nothing to do: the lab is as the playbook says'
-	@echo '  labctl sandbox status    where the cloud and its network listen'
-	@echo '  labctl destroy           leave nothing behind'
+	@echo 'labctl lies in .venv: say  . .venv/bin/activate  first.'
 
 test: .venv/installed-tests
 	$(BIN)/ruff check .
