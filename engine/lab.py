@@ -17,7 +17,7 @@ NeedSort = Literal["lives_on", "uses", "after"]
 
 @dataclass(frozen=True, order=True)
 class Need:
-    """Why one resource comes after another: it lives on it, uses one of its outputs, or merely comes after."""
+    """Why a resource comes after another: it lives on it, uses an output of it, or merely comes after."""
 
     address: str
     sort: NeedSort
@@ -37,7 +37,7 @@ class Ssh:
 
 @dataclass(frozen=True)
 class Declared:
-    """One resource as the playbook declares it, after `loop`, `when` and `block`; references not filled in."""
+    """One resource as the playbook declares it, after `loop`, `when`, `block`; references not filled in."""
 
     address: str
     kind: type[Resource]

@@ -22,7 +22,7 @@ class Ref:
 
 @dataclass(frozen=True)
 class Unknown:
-    """A value that hangs on something not made yet; `refs` says on what, `text` is the template it comes from."""
+    """A value that hangs on something not made yet: on `refs`; `text` is the template it comes from."""
 
     refs: frozenset[Ref] = field(default_factory=frozenset)
     text: str | None = None

@@ -40,7 +40,7 @@ Secret = Annotated[T, SECRET]
 """A field never shown nor kept; changes are seen by a keyed hash in the ledger."""
 
 Unread = Annotated[T, UNREAD]
-"""A field that the target does not give back in a list call; changes are seen by a keyed hash in the ledger."""
+"""A field that a list call does not give back; changes are seen by a keyed hash in the ledger."""
 
 Id = Annotated[str, Mark("id")]
 """The id of another resource, as a reference gives it."""
@@ -70,7 +70,9 @@ class Files(Protocol):
 class Fields(BaseModel):
     """A group of typed fields in a playbook; any of them may be unknown until apply."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
+    )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -206,6 +208,8 @@ class Machine:
     """Its public host keys (`ssh-ed25519 AAAA…`) where the platform tells them, asked at first contact."""
     explain: Callable[[], list[str]] = list
     """Why the network may not let the caller in, one line a cause, asked only after a failed contact."""
+    shut_out: Callable[[], str | None] = lambda: None
+    """What in the network keeps the caller out for certain, as it is now; asked now and then while waiting."""
 
 
 def plain(value: Any) -> Any:
@@ -221,4 +225,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value
-
