@@ -15,9 +15,10 @@ from engine.errors import LabctlError, StepFailed
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Machine, Output, Resource, Unread, Values, plain
 from engine.resources import _key_files, _prices
-from engine.resources._contact import explain, host_keys, not_ready
+from engine.resources._contact import explain, host_keys, not_ready, shut_out
 from engine.resources._ec2 import ask, described, finish, found, make, once_seen, quietly, seconds
 from engine.resources._images import image_id, root_device
+from engine.resources._volumes import grow_root
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -43,6 +44,7 @@ class Ec2Key(Resource):
     private_key_file: Fixed[str | None] = None
     """Where the private key goes when AWS makes the pair (mode 0600, never over another key)."""
     key_type: Fixed[Literal["ed25519", "rsa"]] = "ed25519"
+    """Of the pair that AWS makes."""
     public_key_material: Fixed[str | None] = None
     """A public key to import (`ssh-ed25519 AAAA…`)."""
     public_key_file: str | None = None
@@ -198,9 +200,11 @@ class MetadataOptions(Fields):
     http_tokens: Literal["required", "optional"] = "required"
     """`required` is IMDSv2 only."""
     http_endpoint: Literal["enabled", "disabled"] = "enabled"
+    """`disabled`: nothing answers at all."""
     http_put_response_hop_limit: int | None = Field(default=None, ge=1, le=64)
     """2 lets containers ask it too."""
     instance_metadata_tags: Literal["enabled", "disabled"] | None = None
+    """`enabled`: the instance can read its own tags there."""
 
 
 _METADATA = {
@@ -237,32 +241,43 @@ class Ec2Instance(Resource):
     instance_type: str
     """Changed in place: stopped, changed, started."""
     key_name: Fixed[Id | None] = None
+    """The key pair whose private key may log in."""
     security_groups: list[Id] | None = None
     """Ids of groups; the VPC's default group where left out."""
     vpc_subnet_id: Fixed[Id | None] = None
     """A default subnet where left out."""
     availability_zone: Fixed[str | None] = None
+    """AWS chooses where left out."""
     assign_public_ip: Fixed[Unread[bool | None]] = None
     """As the subnet says where left out."""
     private_ip_address: Fixed[str | None] = None
+    """An address of the subnet's; AWS chooses where left out."""
     source_dest_check: bool = True
     """False for a host that forwards packets of others."""
-    volume_size: Fixed[Unread[int | None]] = Field(default=None, ge=1, le=65536)
-    """GiB of the root volume; as the image says where left out."""
+    # DescribeInstances tells a volume's id and not its size, which would take a second read (DescribeVolumes)
+    # at every look: what was applied is remembered as a hash instead.
+    volume_size: Unread[int | None] = Field(default=None, ge=1, le=65536)
+    """GiB of the root volume; as the image says where left out. Grows in place, never shrinks."""
     volume_type: Fixed[Unread[Literal["gp2", "gp3", "io1", "io2", "standard"] | None]] = None
+    """Of the root volume; as the image says where left out."""
     volume_encrypted: Fixed[Unread[bool | None]] = None
+    """Of the root volume; as the image says where left out."""
     user_data: Fixed[Unread[str | None]] = None
     """Run by cloud-init at the first boot; at most 16 KB."""
     iam_instance_profile: str | None = None
     """The name of an instance profile."""
     metadata_options: MetadataOptions = MetadataOptions()
+    """What the instance can ask about itself at 169.254.169.254."""
     ebs_optimized: bool | None = None
+    """A way of its own to its volumes; newer types always have one."""
     market: Fixed[Literal["on-demand", "spot"]] = "on-demand"
+    """`spot` is cheaper, and AWS may take the instance away at any time."""
     max_price: Fixed[Unread[float | None]] = Field(default=None, gt=0)
     """USD per hour at most for spot; the on-demand price where left out."""
     cpu_credits: Unread[Literal["standard", "unlimited"] | None] = None
     """For burstable types (t2, t3, t4g)."""
     termination_protection: Unread[bool] = False
+    """AWS refuses to terminate it."""
     instance_initiated_shutdown_behavior: Unread[Literal["stop", "terminate"] | None] = None
     """What `shutdown` on the host does."""
     running: bool = True
@@ -418,6 +433,9 @@ class Ec2Instance(Resource):
 
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
         """Settings first; then, where one needs it, a stop; in the end it runs or not, as asked."""
+        if "volume_size" in changed and self.volume_size is not None:
+            for instance in _instances(world, [id]):
+                grow_root(world, instance, self.volume_size)
         self._set(world, id, changed)
         if not changed & (_NEEDS_A_STOP | {"running"}):
             return
@@ -573,6 +591,7 @@ class Ec2Instance(Resource):
             not_ready=lambda: not_ready(world, id),
             host_keys=lambda: host_keys(world, id),
             explain=lambda: explain(world, id),
+            shut_out=lambda: shut_out(world, id),
         )
 
 

@@ -15,7 +15,8 @@ from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Resource, Unread, Values
 from engine.resources import _prices
-from engine.resources._ec2 import ask, described, finish, found, insist, make, quietly, remove, seconds
+from engine.resources._ec2 import described, finish, found, insist, make, quietly, remove, seconds
+from engine.resources._volumes import modify_volume
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -38,11 +39,15 @@ class Ec2Vol(Resource):
     volume_size: int | None = Field(default=None, ge=1, le=65536)
     """GiB. Grows in place; a smaller one is a new volume."""
     volume_type: Literal["gp2", "gp3", "io1", "io2", "st1", "sc1", "standard"] = "gp3"
+    """`gp3` is right for nearly everything."""
     iops: int | None = Field(default=None, ge=100, le=256000)
+    """Operations per second; for gp3, io1 and io2."""
     throughput: int | None = Field(default=None, ge=125, le=2000)
     """MiB per second, gp3 only."""
     encrypted: Fixed[bool] = False
+    """With the account's key, or `kms_key_id`."""
     kms_key_id: Fixed[Unread[str | None]] = None
+    """The key it is encrypted with."""
     snapshot: Fixed[Id | None] = None
     """The snapshot it is made from."""
     instance: Id | None = None
@@ -151,8 +156,7 @@ class Ec2Vol(Resource):
             key: value for name, (key, value) in params.items() if name in changed and value is not None
         }
         if settings:
-            ask(world, "modify_volume", VolumeId=id, **settings)
-            _modified(world, id)
+            modify_volume(world, id, **settings)
         if changed & {"instance", "device_name"}:
             _detach(world, id)
             if self.instance is not None:
@@ -221,24 +225,6 @@ def _until(world: World, id: str, states: set[str]) -> None:
     world.aws.poll(reached, what=what, timeout=seconds(world, 300), say=world.job.say)
 
 
-def _modified(world: World, id: str) -> None:
-    """Wait until a change of size or speed has taken hold (its optimizing goes on for hours)."""
-
-    def held() -> bool | None:
-        changes = described(
-            world, "describe_volumes_modifications", "VolumesModifications", "volume-id", [id]
-        )
-        for change in changes:
-            if change["ModificationState"] == "failed":
-                raise StepFailed(f"AWS could not change volume {id}: {change.get('StatusMessage', '')}")
-            if change["ModificationState"] == "modifying":
-                return None
-        return True
-
-    what = f"volume {id} to change"
-    world.aws.poll(held, what=what, timeout=seconds(world, 600), say=world.job.say)
-
-
 def _detach(world: World, id: str) -> None:
     volumes = described(world, "describe_volumes", "Volumes", "volume-id", [id])
     held = [
@@ -270,6 +256,7 @@ class Ec2Ami(Resource):
     instance_id: Fixed[Unread[Id]]
     """The instance that it is taken of."""
     description: Fixed[str | None] = None
+    """What the image is for."""
     no_reboot: bool = False
     """The instance keeps running meanwhile; what it had not yet written to disk may be missing."""
 

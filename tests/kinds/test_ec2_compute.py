@@ -148,6 +148,36 @@ def test_an_instance_from_behind(stage: Stage, ec2: Any) -> None:
     assert {"Key": "labctl:lab", "Value": stage.lab} in disk["Tags"]
 
 
+def test_the_root_volume_grows_in_place(stage: Stage, ec2: Any) -> None:
+    fields = {
+        "image": an_image(stage),
+        "instance_type": "t3.micro",
+        "vpc_subnet_id": a_subnet(stage, a_vpc(stage)),
+    }
+    id = stage.make(Ec2Instance.model_validate({**fields, "volume_size": 20}), "web")["id"]
+
+    def size() -> int:
+        (there,) = ec2.describe_instances(InstanceIds=[id])["Reservations"][0]["Instances"]
+        volume = there["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+        return int(ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["Size"])
+
+    world, changed = stage.world("web"), frozenset({"volume_size"})
+    larger = Ec2Instance.model_validate({**fields, "volume_size": 30})
+    assert not larger.replaces("volume_size", {})
+    larger.update(world, id, changed)
+    assert size() == 30
+    asked = len(stage.aws.requests)
+    larger.update(world, id, changed)
+    assert ("ec2", "modify_volume") not in stage.aws.requests[asked:]
+    smaller = Ec2Instance.model_validate({**fields, "volume_size": 10})
+    with pytest.raises(
+        StepFailed, match=r"has 30 GiB and cannot become smaller \(volume_size: 10\)"
+    ) as caught:
+        smaller.update(world, id, changed | {"termination_protection"})
+    assert "labctl apply --replace web" in caught.value.remedy
+    assert size() == 30
+
+
 def test_one_token_makes_one_instance(stage: Stage) -> None:
     instance = Ec2Instance(
         image=an_image(stage), instance_type="t3.micro", vpc_subnet_id=a_subnet(stage, a_vpc(stage))
