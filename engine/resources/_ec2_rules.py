@@ -60,17 +60,23 @@ class Rule(Fields):
     ports: Ports | None = None
     """A port, a range `"8000-8010"`, or a list of these."""
     from_port: int | None = None
+    """The first port, instead of `ports`."""
     to_port: int | None = None
+    """The last port."""
     icmp_type: int | None = None
     """-1, the default, is all types."""
     icmp_code: int | None = None
+    """-1, the default, is all codes."""
     cidr_ip: Words | None = None
+    """One or more IPv4 ranges at the other end."""
     cidr_ipv6: Words | None = None
+    """One or more IPv6 ranges at the other end."""
     group_id: Words | None = None
     """The id of a group at the other end; `self` is the group that holds the rule."""
     ip_prefix: Words | None = None
     """The id of a prefix list."""
     rule_desc: str | None = None
+    """What the rule is for; at most 255 characters."""
 
     @field_validator("proto", mode="before")
     @classmethod

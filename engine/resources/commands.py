@@ -37,8 +37,8 @@ if [ -f "$labctl_record/rc" ]; then echo "owner $labctl_lab"; show "$labctl_reco
 class Command(OnHost):
     """A command run on a host: once, again when something says so, or at every look as a mere reader.
 
-    A run leaves its exit status and output on the host in `$labctl_record`, readable by root only; that it is
-    there says that the command has run. With `creates` or `unless`, what these say decides.
+    A run leaves its exit status and output on the host below /var/lib/labctl, readable by root only; that they
+    are there says that the command has run. With `creates` or `unless`, what these say decides.
     """
 
     kind: ClassVar[str] = "command"
@@ -60,7 +60,7 @@ class Command(OnHost):
     unless: str | None = Field(default=None, description="a line for sh: it runs only while this fails")
     triggers: Unread[Any] = Field(default=None, description="it runs again when one of these values changes")
     changed_when: Literal[False] | None = Field(
-        default=None, description="false: it only reads. It runs at every look and is never a change"
+        default=None, description="`false`: it only reads. It runs at every look and is never a change"
     )
     timeout: int | None = Field(
         default=None, ge=1, description="seconds after which it is stopped and has failed"

@@ -30,8 +30,8 @@ _KEYRING = "/etc/apt/keyrings/docker.asc"
 class DockerEngine(OnHost):
     """Docker on a Debian or Ubuntu host, from its own apt repository or the distribution's; started at boot.
 
-    What labctl installed is kept on the host in `$labctl_record/docker`; removing takes that away, and
-    with the engine its images, containers and volumes.
+    What labctl installed is noted on the host below /var/lib/labctl; removing takes that away, and with the
+    engine its images, containers and volumes.
     """
 
     kind: ClassVar[str] = "docker_engine"
@@ -311,7 +311,7 @@ class DockerImage(OnHost):
         "size": Output("its size in bytes"),
     }
 
-    name: Fixed[ImageName] = Field(description="its name, as in httpd:2.4; :latest if there is no tag")
+    name: Fixed[ImageName] = Field(description="its name, as in `httpd:2.4`; `:latest` if there is no tag")
     tag: Fixed[str | None] = Field(
         default=None, pattern=r"^\w[\w.-]{0,127}$", description="its tag, if not in `name`"
     )
@@ -502,7 +502,7 @@ class DockerNetwork(_Labelled):
     kind: ClassVar[str] = "docker_network"
     outputs: ClassVar[Mapping[str, Output]] = {"id": Output("its id")}
 
-    driver: Fixed[str] = Field(default="bridge", description="bridge, macvlan, ipvlan …")
+    driver: Fixed[str] = Field(default="bridge", description="`bridge`, `macvlan`, `ipvlan` …")
     internal: Fixed[bool] = Field(default=False, description="without a way out")
     attachable: Fixed[bool] = Field(default=False, description="containers started by hand may join")
     enable_ipv6: Fixed[bool] = Field(default=False, description="with IPv6")

@@ -122,7 +122,7 @@ class Healthcheck(Fields):
     """How Docker finds out whether a container does its work."""
 
     test: Annotated[str, BeforeValidator(_test)] = Field(
-        description="a line for the container's sh; NONE for none"
+        description="a line for the container's sh; `NONE` for none"
     )
     interval: Duration | None = Field(default=None, description="time between tests")
     timeout: Duration | None = Field(default=None, description="time for one test")
@@ -144,35 +144,37 @@ class DockerContainer(OnHost):
     }
 
     name: Fixed[DockerName] = Field(description="its name on the host")
-    image: Fixed[ImageName] = Field(description="the image: a name, or the id of a docker_image")
+    image: Fixed[ImageName] = Field(description="the image: a name, such as that of a docker_image")
     command: Fixed[Words | None] = Field(
         default=None, description="what it runs, instead of the image's command"
     )
     entrypoint: Fixed[Words | None] = Field(default=None, description="instead of the image's entry point")
     env: Fixed[Environment | None] = Field(default=None, description="environment variables")
     published_ports: Fixed[list[Annotated[str, BeforeValidator(_port)]] | None] = Field(
-        default=None, description='ports of the host, as in "8003:80"'
+        default=None, description='ports of the host, as in `"8003:80"`'
     )
     volumes: Fixed[list[Annotated[str, BeforeValidator(_volume)]] | None] = Field(
-        default=None, description="folders of the host or volumes, as in /srv/www:/data:ro"
+        default=None, description="folders of the host or volumes, as in `/srv/www:/data:ro`"
     )
     networks: Fixed[list[str] | None] = Field(
-        default=None, min_length=1, description="Docker networks; or host, none"
+        default=None, min_length=1, description="Docker networks, or `host`, or `none`"
     )
     restart_policy: Annotated[str, BeforeValidator(_restart)] | None = Field(
-        default=None, description="no, always, unless-stopped, on-failure or on-failure:3"
+        default=None, description="`no`, `always`, `unless-stopped`, `on-failure` or `on-failure:3`"
     )
     running: Literal[True] = Field(
-        default=True, description="it runs; with detach: false, it has run to its end with exit status 0"
+        default=True, description="it runs; with `detach: false`, it has run to its end with exit status 0"
     )
-    detach: bool = Field(default=True, description="false: it runs to its end, and exit status 0 is success")
+    detach: bool = Field(
+        default=True, description="`false`: it runs to its end, and exit status 0 is success"
+    )
     interactive: Fixed[bool] = Field(default=False, description="its standard input stays open (-i)")
     tty: Fixed[bool] = Field(default=False, description="it has a terminal (-t)")
     hostname: Fixed[str | None] = Field(default=None, description="its host name")
     user: Fixed[str | None] = Field(default=None, description="the user, or user:group, that it runs as")
     working_dir: Fixed[str | None] = Field(default=None, description="the folder that its command starts in")
     labels: Fixed[dict[str, str] | None] = Field(default=None, description="labels of its own")
-    memory: Size | None = Field(default=None, description="the most memory it may use, as in 512m")
+    memory: Size | None = Field(default=None, description="the most memory it may use, as in `512m`")
     cpus: float | None = Field(default=None, gt=0, description="the most processors it may use, as in 1.5")
     healthcheck: Fixed[Healthcheck | None] = Field(
         default=None, description="how to find out whether it works"

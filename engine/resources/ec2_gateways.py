@@ -125,6 +125,7 @@ class Ec2VpcNatGateway(Resource):
     allocation_id: Fixed[Id | None] = None
     """The Elastic IP it uses, as `ec2_eip` gives it."""
     connectivity_type: Fixed[Literal["public", "private"]] = "public"
+    """`private`: between networks only, without a public address."""
 
     @model_validator(mode="after")
     def _has_address(self) -> Self:

@@ -52,7 +52,9 @@ class Ec2VpcNet(Resource):
     ipv6_cidr: Fixed[bool] = False
     """AWS gives it a range of IPv6 addresses."""
     tenancy: Fixed[Literal["default", "dedicated"]] = "default"
+    """`dedicated`: instances stand on hardware of their own, at a price."""
     dns_support: Unread[bool] = True
+    """Instances can resolve names by Amazon's resolver."""
     dns_hostnames: Unread[bool] = True
     """Instances get public DNS names."""
 
@@ -196,6 +198,7 @@ class Ec2VpcSubnet(Resource):
     }
 
     vpc_id: Fixed[Id]
+    """The VPC it is part of."""
     cidr: Fixed[str]
     """The IPv4 range within the VPC's, /16 to /28."""
     az: Fixed[str | None] = None
@@ -205,6 +208,7 @@ class Ec2VpcSubnet(Resource):
     ipv6_cidr: Fixed[str | None] = None
     """A /64 of the VPC's IPv6 range."""
     assign_instances_ipv6: bool = False
+    """Instances get IPv6 addresses."""
 
     @field_validator("cidr")
     @classmethod

@@ -27,8 +27,11 @@ class Route(Fields):
     gateway_id: Id | None = None
     """An internet gateway, NAT gateway, instance or network interface."""
     instance_id: Id | None = None
+    """The same for an instance."""
     network_interface_id: Id | None = None
+    """The same for a network interface."""
     vpc_peering_connection_id: Id | None = None
+    """A peering connection to another VPC."""
 
     @field_validator("dest")
     @classmethod
@@ -74,6 +77,7 @@ class Ec2VpcRouteTable(Resource):
     }
 
     vpc_id: Fixed[Id]
+    """The VPC it is part of."""
     routes: list[Route] | None = None
     """Besides AWS's own route within the VPC. Left out, routes are left alone."""
     subnets: list[Id] | None = None
@@ -81,6 +85,7 @@ class Ec2VpcRouteTable(Resource):
     purge_routes: bool = True
     """Routes that others added are taken away."""
     purge_subnets: bool = True
+    """Subnets that others added are taken away."""
 
     def wanted(self, also: Sequence[str] = ()) -> Values:
         """The values asked for; a last entry `others: stay` where what others added is left alone."""

@@ -65,6 +65,7 @@ class Ec2SecurityGroup(Resource):
     purge_rules: bool = True
     """Rules that others added are taken away."""
     purge_rules_egress: bool = True
+    """The same for outgoing rules."""
 
     @field_validator("group_name", "description")
     @classmethod
@@ -247,16 +248,23 @@ class Ec2SecurityGroupRule(Resource):
     egress: Fixed[bool] = False
     """The rule is about what goes out."""
     proto: str = "tcp"
+    """`tcp`, `udp`, `icmp`, `icmpv6`, `all`, or a protocol number."""
     ports: Ports | None = None
     """One port or one range `"8000-8010"`."""
     icmp_type: int | None = None
+    """-1, the default, is all types."""
     icmp_code: int | None = None
+    """-1, the default, is all codes."""
     cidr_ip: str | None = None
+    """An IPv4 range at the other end; exactly one of the four is given."""
     cidr_ipv6: str | None = None
+    """An IPv6 range at the other end."""
     group_id: Id | None = None
     """The group at the other end; `self` is the group that holds the rule."""
     ip_prefix: str | None = None
+    """The id of a prefix list at the other end."""
     rule_desc: str | None = None
+    """What the rule is for; at most 255 characters."""
 
     @field_validator("proto", mode="before")
     @classmethod

@@ -72,7 +72,7 @@ def _check(name: str, yes: str, no: str) -> str:
 class Apt(OnHost):
     """Packages installed on a Debian or Ubuntu host.
 
-    Which of them labctl installed is kept on the host in `$labctl_record/apt`, so that removing takes away
+    Which of them labctl installed is noted on the host below /var/lib/labctl, so that removing takes away
     these and leaves what was there before, or what another resource of a lab still wants.
     """
 

@@ -26,6 +26,7 @@ class SshHost(Resource):
     hostname: Fixed[Annotated[str, Field(min_length=1, pattern=r"^[^\s@/]+$")]]
     """A name or an address, as seen from the host it is reached through (`ssh: {via: …}`) or from here."""
     port: Fixed[Annotated[int, Field(ge=1, le=65535)]] = 22
+    """Where its SSH server listens."""
 
     def adopts(self, world: World) -> str | None:
         """Its id: it is there already, and is never created or deleted."""

@@ -50,7 +50,7 @@ class User(OnHost):
     name: Fixed[Account] = Field(description="its login name")
     groups: list[Account] | None = Field(default=None, description="groups it is in besides its own")
     append: bool = Field(
-        default=True, description="leave it in the groups it is in besides; false takes it out"
+        default=True, description="leave it in other groups that it is in; `false` takes it out of them"
     )
     shell: HostPath | None = Field(default=None, description="its login shell")
     home: HostPath | None = Field(default=None, description="its home folder; files move when it changes")
