@@ -14,7 +14,7 @@ from engine.hosts import ssh_config
 from engine.hosts.agent import Forwarding
 from engine.hosts.host import Host
 from engine.hosts.known_hosts import KnownHosts, write_private
-from engine.hosts.spec import HostSpec
+from engine.hosts.spec import HostSpec, alias
 
 if TYPE_CHECKING:
     from paramiko.transport import Transport
@@ -132,7 +132,8 @@ class Hosts:
             place = self._places.pop(name, None)
         if place is not None:
             place.host.close()
-            self._known.drop(place.spec.alias)
+        # Also where an earlier run, cut short, made the contact: this one may not have met the host yet.
+        self._known.drop(alias(name))
 
     def write_ssh_config(self) -> Path:
         """Write the ssh_config with which plain `ssh -F FILE NAME` reaches the hosts; its path."""

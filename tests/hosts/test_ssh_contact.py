@@ -61,6 +61,14 @@ def test_a_changed_host_key_is_an_error_until_the_machine_is_forgotten(
     assert lab.hosts.host("bastion", timeout=20).run("true", user=lab.user).status == 0
 
 
+def test_a_machine_that_this_run_has_not_met_is_forgotten_too(lab: LabHosts) -> None:
+    lab.folder.mkdir()
+    key = keygen(lab.folder / "other").with_suffix(".pub").read_text()
+    (lab.folder / "known_hosts").write_text(f"worker.0 {key}bastion {key}")
+    lab.hosts.forget("worker[0]")
+    assert (lab.folder / "known_hosts").read_text().split()[0] == "bastion"
+
+
 def test_keys_told_by_the_console_are_checked_and_nothing_is_trusted_blindly(
     lab: LabHosts, start_sshd: Start
 ) -> None:
