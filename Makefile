@@ -1,11 +1,12 @@
 # make lab    the first lab, on the sandbox: installs labctl, plans and applies playbooks/hw02.yml
 # make test   installs what the tests need and runs them all
+# make docs   makes the parts of docs/ that are made from the code: kinds.md and plan.svg
 # make clean  stops the sandbox and removes what the two made
 
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: lab test clean
+.PHONY: lab test docs clean
 
 lab: .venv/installed
 	@$(BIN)/labctl plan playbooks/hw02.yml
@@ -18,6 +19,10 @@ test: .venv/installed-tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2
+
+docs: .venv/installed
+	$(BIN)/python -m docs.kinds_page
+	$(BIN)/python -m docs.picture
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "labctl needs Python 3.11 or newer; say: make PYTHON=python3.12")'

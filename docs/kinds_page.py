@@ -1,4 +1,4 @@
-"""Makes the parts of the manual that are made: kinds.md, and plan.svg. Run by `make docs`."""
+"""Makes kinds.md, the page of kinds. Run by `make docs`."""
 
 from __future__ import annotations
 
