@@ -6,15 +6,18 @@ The fields that differ, and the values others may use.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from engine.change import Entry, FieldChange
 from engine.digest import keyed_hash
+from engine.masking import MASK, Masker
 from engine.refs import holds_unknown
 from engine.resource import SECRET, UNREAD, Mark, Resource, Values, plain
 
 WHOLE = "*"
 """Under this name an entry's digests keep the hash of everything wanted."""
+_OPEN: Final = Masker(())
+"""Hides nothing."""
 
 
 def marks(kind: type[Resource], name: str) -> Collection[Mark]:
@@ -51,8 +54,13 @@ def differences(
     key: bytes,
     ignore: Collection[str] = (),
     hide: bool = False,
+    masker: Masker = _OPEN,
 ) -> tuple[FieldChange, ...]:
-    """The fields of `there` that are not as `resource` wants them; with `hide` their values are left out."""
+    """The fields of `there` that are not as `resource` wants them; with `hide` their values are left out.
+
+    Where what is wanted now, or was at the last apply, holds something that `masker` would hide, what is
+    there is left out: it may hold a secret of before that nobody knows any more.
+    """
     found: list[FieldChange] = []
     for name, wanted in wanted_values(resource, entry).items():
         if name in ignore or not _differs(resource, name, wanted, there, entry, key):
@@ -63,13 +71,26 @@ def differences(
             FieldChange(
                 name,
                 was=None if secret or unread else entry.outputs.get(name),
-                is_=None if secret or unread else there.get(name),
+                is_=None if secret or unread else _shown(name, there.get(name), wanted, entry, masker),
                 wanted=None if secret else wanted,
                 replaces=resource.replaces(name, there),
                 secret=secret,
             )
         )
     return tuple(found)
+
+
+def _shown(name: str, there: Any, wanted: Any, entry: Entry, masker: Masker) -> Any:
+    """What is there, without what may be a secret of before."""
+    # What held a secret when it was applied is not among the outputs that are remembered.
+    held_one = bool(entry.outputs) and name in entry.set_fields and name not in entry.outputs
+    if isinstance(wanted, Mapping) and isinstance(there, Mapping) and not held_one:
+        return {key: _shown_item(value, wanted.get(key), masker) for key, value in there.items()}
+    return MASK if there is not None and held_one else _shown_item(there, wanted, masker)
+
+
+def _shown_item(there: Any, wanted: Any, masker: Masker) -> Any:
+    return MASK if there is not None and masker.value(wanted) != wanted else there
 
 
 def _differs(resource: Resource, name: str, wanted: Any, there: Values, entry: Entry, key: bytes) -> bool:
@@ -135,7 +156,7 @@ def words_for(resource: Resource, fields: Collection[FieldChange], there: Mappin
 
 def _word_for(resource: Resource, field: FieldChange, there: Mapping[str, Any]) -> str:
     told = None
-    if not field.secret and not holds_unknown(field.wanted):
+    if not field.secret and not holds_unknown(field.wanted) and field.is_ in (None, there.get(field.name)):
         told = type(resource).describe_difference(field.name, field.wanted, there.get(field.name))
     words = told or f"{field.name} differs"
     drifted = field.was is not None and not holds_unknown(field.wanted) and field.was == field.wanted

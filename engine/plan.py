@@ -21,6 +21,7 @@ from engine.diff import (
 from engine.errors import Invalid, Problem
 from engine.graph import closure, in_order
 from engine.lab import Declared, Lab, Need
+from engine.masking import Masker
 from engine.resource import Resource, Values
 from engine.templating import construct, scope_of
 
@@ -225,6 +226,9 @@ class _Draft:
     known: dict[str, Values] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.masker = Masker(self.there.lab.secrets)
+
     def run(self) -> None:
         """Decide on everything that is wanted, then on what is not."""
         wanted = self.there.wanted
@@ -332,6 +336,7 @@ class _Draft:
             key=self.key,
             ignore=declared.ignore_changes,
             hide=declared.no_log,
+            masker=self.masker,
         )
 
     def _wants_the_same(self, resource: Resource, entry: Entry) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from engine.change import Change, Plan
 from engine.errors import Invalid, LabctlError, Problem
 from engine.lab import Lab
+from engine.masking import Masker
 from engine.render.plan import plan_data
 from engine.render.values import as_data
 
@@ -44,13 +45,15 @@ def to_save(plan: Plan, lab: Lab, request: Request, key: bytes, together: list[s
     `key` is the ledger's, for the keyed hashes by which changes are compared; `together` names the labs that
     were planned in one go.
     """
-    withheld = sorted(name for name, value in request.variables.items() if value in lab.secrets)
+    masker = Masker(lab.secrets)
+    withheld = sorted(name for name, value in request.variables.items() if masker.text(value) != value)
     return {
         "labctl_plan": FORMAT,
         "lab": plan.lab,
         "together": together,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "ledger": lab.ledger,
+        "target": asdict(lab.target),
         "request": {
             "playbook": str(request.playbook.resolve()) if request.playbook else None,
             "inventory": str(request.inventory.resolve()),
@@ -65,7 +68,7 @@ def to_save(plan: Plan, lab: Lab, request: Request, key: bytes, together: list[s
         },
         "fingerprint": dict(_fingerprint(plan, key)),
         "actions": {change.address: change.action for change in plan.changes},
-        "plan": plan_data(plan),
+        "plan": masker.value(plan_data(plan)),
     }
 
 

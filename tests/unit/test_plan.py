@@ -4,12 +4,23 @@ import time
 
 import pytest
 
-from engine.diff import usable_values
+from engine.change import Entry
+from engine.diff import differences, usable_values
 from engine.errors import Invalid
+from engine.masking import Masker
 from engine.plan import plan
 from engine.refs import Unknown
+from engine.resource import Resource
 from engine.schedule import schedule
 from tests.fakes import Box, Computer, Found, Item, Owned, Place, Rock, Thing, Twin, declare, lab_of, told
+
+
+class Noted(Resource):
+    """A thing with a mapping."""
+
+    kind = "noted"
+
+    notes: dict[str, str]
 
 
 def chain(**label):
@@ -293,3 +304,24 @@ def test_usable_values_prefer_the_wish_and_know_defaults():
     assert values["id"] == "i-1"
     assert (values["size"], values["label"]) == (3, "a")
     assert "place" not in values
+
+
+def test_a_secret_of_before_is_not_shown_when_it_changes_or_is_no_longer_used():
+    def lab(label, *secrets):
+        return lab_of(declare("box", Box, label=label), secrets=frozenset(secrets))
+
+    place = applied(lab("key hunter-two", "hunter-two"))
+    for changed in (lab("key hunter-three", "hunter-three"), lab("no key at all")):
+        planned = place.plan(changed)
+        [change] = planned.changes[0].fields
+        assert (change.was, change.is_) == (None, "(sensitive)")
+        assert change.replaces
+        assert told(planned) == ["replace box: label differs"]
+
+
+def test_of_a_mapping_only_the_entries_that_hold_secrets_are_hidden():
+    resource = Noted(notes={"key": "hunter-three", "other": "b"})
+    entry = Entry("note", "noted", "1", outputs={"id": "1"})
+    there = {"notes": {"key": "hunter-two", "other": "a"}}
+    [change] = differences(resource, there, entry, key=b"", masker=Masker(["hunter-three"]))
+    assert change.is_ == {"key": "(sensitive)", "other": "a"}
