@@ -72,6 +72,12 @@ class HostUnreachable(LabctlError):
     """A host of the lab cannot be reached; other hosts may well be."""
 
 
+class Interrupted(LabctlError):
+    """The user wants to stop, and what was given up was only waiting: nothing had been sent yet."""
+
+    exit_code = 130
+
+
 class LostAnswer(LabctlError):
     """A request was sent and its answer never came: it may or may not have taken effect."""
 

@@ -26,7 +26,7 @@ from engine import verbs
 from engine.change import Action, Change, Entry, Outcome, Plan, Report, Step, StepEvent, StepResult
 from engine.contact import host_spec, login_of
 from engine.diff import WHOLE, digests, is_hashed, is_secret, usable_values
-from engine.errors import HostUnreachable, Invalid, LabctlError, StepFailed
+from engine.errors import HostUnreachable, Interrupted, Invalid, LabctlError, StepFailed
 from engine.jobs import job_of
 from engine.lab import Declared, Lab
 from engine.ledger import Event, Ledger
@@ -150,11 +150,11 @@ class _Run:
             self._record(entry)
 
     def _end(self) -> Report:
-        interrupted = len(self.results) < len(self.steps)
         for step in self.steps:
             if step not in self.results:
                 self._settle_result(StepResult(step, "interrupted"))
         results = tuple(self.results[step] for step in self.steps)
+        interrupted = any(result.outcome == "interrupted" for result in results)
         failed = sum(result.outcome == "failed" for result in results)
         if self.steps:
             outcome = "interrupted" if interrupted else "failed" if failed else "done"
@@ -241,6 +241,9 @@ class _Run:
             message, remedy = "; ".join(problem.what for problem in error.problems), problem.remedy
         else:
             message, remedy = error.message, error.remedy
+        if isinstance(error, Interrupted):
+            self._finish(step, "interrupted", note=message)
+            return
         self._finish(step, "failed", error=self.masker.text(message), remedy=self.masker.text(remedy))
 
     def _finish(
@@ -253,10 +256,11 @@ class _Run:
             for at in self.blocked.pop(host, []):
                 heapq.heappush(self.ready, at)
         detail = error or note or step.change.cause
-        self._note(step.address, step.verb, outcome, detail.partition("\n")[0])
+        self._note(step.address, step.verb, outcome, _first_paragraph(detail))
         self._settle_result(StepResult(step, outcome, seconds, error, remedy, note=note))
         if outcome == "failed":
             self._skip_what_follows(step)
+        if outcome != "done":
             return
         for following in self.schedule.successors(step):
             self.waits_for[following] -= 1
@@ -473,7 +477,7 @@ class _Run:
         if host is not None:
             self._know_host(host)
         job = job_of(self.lab, step.address, token=entry.token, host=host)
-        job = replace(job, say=partial(self._say, step))
+        job = replace(job, say=partial(self._say, step), stopped=self.stop.is_set)
         ignore = step.change.declared.ignore_changes if step.change.declared else frozenset()
         world = self.world.on(job)
         return Task(kind, world, self.ledger.key, entry, resource, ignore=ignore, patience=self.patience)

@@ -103,9 +103,10 @@ def look(
 
 
 def _host(world: World) -> Host:
-    if world.job.host is None:
-        raise StepFailed(f"{world.job.address} has no host")
-    return world.hosts.host(world.job.host, say=world.job.say)
+    job = world.job
+    if job.host is None:
+        raise StepFailed(f"{job.address} has no host")
+    return world.hosts.host(job.host, say=job.say, timeout=job.timeout, stopped=job.stopped)
 
 
 def _call(at: int, look: str, seconds: int) -> str:

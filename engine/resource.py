@@ -209,7 +209,7 @@ class Machine:
     explain: Callable[[], list[str]] = list
     """Why the network may not let the caller in, one line a cause, asked only after a failed contact."""
     shut_out: Callable[[], str | None] = lambda: None
-    """What in the network keeps the caller out for certain, as it is now; asked now and then while waiting."""
+    """What in the network certainly keeps the caller out, as it is now; asked now and then while waiting."""
 
 
 def plain(value: Any) -> Any:

@@ -10,7 +10,15 @@ from typing import Final
 from engine import host_scripts
 from engine.change import Entry
 from engine.diff import differences, unlike
-from engine.errors import HalfMade, HostUnreachable, LabctlError, LostAnswer, StepFailed, Unreachable
+from engine.errors import (
+    HalfMade,
+    HostUnreachable,
+    Interrupted,
+    LabctlError,
+    LostAnswer,
+    StepFailed,
+    Unreachable,
+)
 from engine.jobs import adopting, belongs, owner_of
 from engine.on_host import OnHost
 from engine.resource import Resource, Values
@@ -199,6 +207,8 @@ def _not_as_wanted(task: Task, resource: Resource, values: Values | None) -> Ste
 def _carry_out(task: Task, resource: OnHost, id: str, there: Values | None, changed: frozenset[str]) -> Did:
     try:
         values = host_scripts.change(resource, task.world, id, there, changed)
+    except Interrupted:
+        raise
     except LabctlError as failure:
         return Did(id, error=failure)
     return Did(id, values, error=_not_as_wanted(task, resource, values))

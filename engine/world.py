@@ -15,6 +15,10 @@ def _silent(text: str) -> None:
     return None
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Job:
     """What a verb is told about the step it carries out."""
@@ -32,6 +36,8 @@ class Job:
     """Tells the user what a long step is waiting for."""
     quiet: bool = False
     """`no_log`: scripts and what they print stay out of logs and messages."""
+    stopped: Callable[[], bool] = _never
+    """Whether the user wants to stop: what only waits, with nothing sent yet, then raises Interrupted."""
 
 
 def _nobody() -> str | None:

@@ -369,7 +369,7 @@ class FakeHosts:
     def know(self, spec: HostSpec) -> None:
         self.specs[spec.name] = spec
 
-    def host(self, name: str, *, say: Callable[[str], None] = print, timeout: float = 300) -> FakeHost:
+    def host(self, name: str, **options: Any) -> FakeHost:
         spec = self.specs.get(name)
         thing = self.cloud.things.get(spec.machine.public_address or "") if spec else None
         if thing is None or name in self.unreachable:

@@ -26,14 +26,20 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
 class Setback(Exception):
-    """A contact got as far as `stage` and no further; `final` where trying again cannot help."""
+    """A contact got as far as `stage` and no further; `final` where trying again cannot help.
 
-    def __init__(self, stage: str, what: str, remedy: str = "", *, final: bool = False) -> None:
+    `silent` where nothing at all came back: the network may be what keeps the caller out.
+    """
+
+    def __init__(
+        self, stage: str, what: str, remedy: str = "", *, final: bool = False, silent: bool = False
+    ) -> None:
         super().__init__(what)
         self.stage = stage
         self.what = what
         self.remedy = remedy
         self.final = final
+        self.silent = silent
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ class Way:
     proxy: str | None = None
     jump: Callable[[], Transport] | None = None
     """The live connection to the host it is behind."""
+    silence: float | None = None
+    """Seconds to wait for the first answer from its port; None for as long as any stage."""
 
 
 def connect(
@@ -64,7 +72,7 @@ def connect(
     if way.jump is not None:
         line = _tunnel(spec, hostname, way.jump(), timeout)
     else:
-        line = dial(hostname, spec.port, way.proxy, timeout)
+        line = dial(hostname, spec.port, way.proxy, min(timeout, way.silence or timeout))
     transport = _handshake(spec, line, way.known, timeout)
     try:
         _check_host_key(spec, transport, way.known, say)
@@ -85,7 +93,7 @@ def dial(hostname: str, port: int, proxy: str | None, timeout: float) -> socket.
         line = _through_proxy(hostname, port, proxy, timeout) if proxy else _directly(hostname, port, timeout)
     except TimeoutError as error:
         raise Setback(
-            "port", f"{place} does not answer (nothing came within {timeout:g} s)", _SILENCE
+            "port", f"{place} does not answer (nothing came within {timeout:.0f} s)", _SILENCE, silent=True
         ) from error
     except ConnectionRefusedError as error:
         raise Setback("port", f"{place} refuses connections", _REFUSED) from error
@@ -94,7 +102,7 @@ def dial(hostname: str, port: int, proxy: str | None, timeout: float) -> socket.
             "address", f"the name {hostname} is not known: {error.strerror}", "check the name"
         ) from error
     except OSError as error:
-        raise Setback("port", f"{place} cannot be reached: {error}", _SILENCE) from error
+        raise Setback("port", f"{place} cannot be reached: {error}", _SILENCE, silent=True) from error
     line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if sys.platform == "linux":

@@ -15,6 +15,7 @@ from engine.hosts.agent import Forwarding
 from engine.hosts.host import Host
 from engine.hosts.known_hosts import KnownHosts, write_private
 from engine.hosts.spec import HostSpec, alias
+from engine.hosts.waiting import Patience, never, once, until_there
 
 if TYPE_CHECKING:
     from paramiko.transport import Transport
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _ATTEMPT: Final = 8.0
 """Seconds that each stage of one attempt may take while waiting."""
+_SILENCES: Final = (2.0, 4.0)
+"""Seconds that the first attempts wait for a port to answer: the user soon learns what is waited for."""
 _AGAIN: Final = 60.0
 """Seconds to wait for a host whose connection was lost between two scripts."""
 _SETTLING: Final = 900.0
@@ -85,43 +88,55 @@ class Hosts:
         """
         return self._of(name).spec
 
-    def host(self, name: str, *, say: Callable[[str], None] = _silent, timeout: float = 300) -> Host:
-        """The host `name`, logged in and set up (cloud-init done); waits up to `timeout` seconds, says why.
+    def host(
+        self,
+        name: str,
+        *,
+        say: Callable[[str], None] = _silent,
+        timeout: float | None = None,
+        stopped: Callable[[], bool] | None = None,
+    ) -> Host:
+        """The host `name`, logged in and set up (cloud-init done); waits for that and says why.
 
-        cloud-init has a limit of its own, a quarter of an hour.
-
-        Raises HostUnreachable, explained in stages; StepFailed where cloud-init failed.
+        `timeout` is in seconds. Without it, contact may take five minutes, one where the network certainly
+        keeps the caller out, and cloud-init a quarter of an hour. `stopped` tells that the user wants to
+        stop. Raises HostUnreachable, explained in stages; StepFailed where cloud-init failed; Interrupted.
         """
+        return self._host(name, Patience(timeout, stopped=stopped or never), say)
+
+    def _host(self, name: str, patience: Patience, say: Callable[[str], None]) -> Host:
         place = self._of(name)
-        if not place.lock.acquire(blocking=False):
-            say(f"waiting for {name}: it is being contacted")
-            place.lock.acquire()
+        self._take(place, patience, say)
         try:
+            known = place.settled or bool(self._known.keys(place.spec.alias))
+            place.host.contact(lambda: self._wait(place, patience, say, fresh=not known))
             if not place.settled:
-                known = bool(self._known.keys(place.spec.alias))
-                place.host.contact(lambda: self._wait(place, say, timeout, fresh=not known))
-                self._settle(place, known, say)
+                self._settle(place, known, patience, say)
                 place.settled = True
-            else:
-                place.host.contact(lambda: self._wait(place, say, timeout, fresh=False))
             return place.host
         finally:
             place.lock.release()
+
+    def _take(self, place: _Place, patience: Patience, say: Callable[[str], None]) -> None:
+        if place.lock.acquire(blocking=False):
+            return
+        name = place.spec.name
+        say(f"waiting for {name}: it is being contacted")
+        while not place.lock.acquire(timeout=0.1):
+            patience.check(name)
+            if patience.left == 0:
+                raise HostUnreachable(f"{name} is still being contacted")
 
     def glance(self, name: str, *, timeout: float = 8) -> Host:
         """The host `name` if it can be reached at once, each stage within `timeout` seconds; no waiting.
 
         Raises HostUnreachable, explained in stages.
         """
-        from engine.hosts.waiting import once
-
         place = self._of(name)
         if not place.lock.acquire(timeout=timeout):
             raise HostUnreachable(f"{name} is still being contacted")
         try:
-            place.host.contact(
-                lambda: once(place.spec, lambda: self._attempt(place, _silent, timeout, wait=False))
-            )
+            place.host.contact(lambda: self._look_in(place, timeout))
             return place.host
         finally:
             place.lock.release()
@@ -164,30 +179,53 @@ class Hosts:
         host = Host(
             spec.name,
             spec.user,
-            lambda: self._wait(place, _silent, _AGAIN, fresh=False),
+            lambda: self._wait(place, Patience(_AGAIN), _silent),
             forwarding=Forwarding(spec.key) if spec.forward_agent else None,
             log=self._log,
         )
         place = _Place(spec, host)
         return place
 
-    def _wait(self, place: _Place, say: Callable[[str], None], timeout: float, *, fresh: bool) -> Transport:
-        from engine.hosts.waiting import Patience, until_there
+    def _wait(
+        self, place: _Place, patience: Patience, say: Callable[[str], None], *, fresh: bool = False
+    ) -> Transport:
+        def bridge() -> Transport:
+            return self._bridge(place.spec, lambda via: self._host(via, patience, say))
 
         if place.spec.via is not None:
             # The host before it has its own stages, waits and words.
-            self._bridge(place.spec, say, timeout, wait=True)
+            bridge()
+        silences = iter(_SILENCES)
         return until_there(
-            place.spec, lambda: self._attempt(place, say, _ATTEMPT, wait=True), Patience(timeout, fresh), say
+            place.spec,
+            lambda: self._attempt(
+                place, say, min(_ATTEMPT, max(patience.left, 1.0)), bridge, next(silences, None)
+            ),
+            patience,
+            say,
+            fresh=fresh,
+            undo=lambda late: late.close(),
         )
 
-    def _attempt(self, place: _Place, say: Callable[[str], None], timeout: float, *, wait: bool) -> Transport:
+    def _look_in(self, place: _Place, timeout: float) -> Transport:
+        def bridge() -> Transport:
+            return self._bridge(place.spec, lambda via: self.glance(via, timeout=timeout))
+
+        return once(place.spec, lambda: self._attempt(place, _silent, timeout, bridge))
+
+    def _attempt(
+        self,
+        place: _Place,
+        say: Callable[[str], None],
+        timeout: float,
+        bridge: Callable[[], Transport],
+        silence: float | None = None,
+    ) -> Transport:
         from engine.hosts.connect import Way, connect
         from engine.hosts.keys import identities
 
         spec = place.spec
-        jump = (lambda: self._bridge(spec, say, timeout, wait=wait)) if spec.via else None
-        way = Way(self._known, self._proxy, jump)
+        way = Way(self._known, self._proxy, bridge if spec.via else None, silence)
         with ExitStack() as stack:
             try:
                 keys = stack.enter_context(identities(spec.key))
@@ -196,11 +234,10 @@ class Hosts:
                 raise HostUnreachable(words, error.remedy) from error
             return connect(spec, way, keys, say=self._told(spec, say), timeout=timeout)
 
-    def _bridge(self, spec: HostSpec, say: Callable[[str], None], timeout: float, *, wait: bool) -> Transport:
+    def _bridge(self, spec: HostSpec, host: Callable[[str], Host]) -> Transport:
         via = spec.via or ""
         try:
-            before = self.host(via, say=say, timeout=timeout) if wait else self.glance(via, timeout=timeout)
-            return before.bridge()
+            return host(via).bridge()
         except HostUnreachable as error:
             raise HostUnreachable(f"{spec.name} is behind {via}: {error.message}", error.remedy) from error
 
@@ -212,14 +249,17 @@ class Hosts:
 
         return tell
 
-    def _settle(self, place: _Place, known: bool, say: Callable[[str], None]) -> None:
+    def _settle(self, place: _Place, known: bool, patience: Patience, say: Callable[[str], None]) -> None:
+        name = place.spec.name
         if not known:
-            say(f"waiting for {place.spec.name}: cloud-init sets it up")
-        ran = place.host.run(_SETTLE.format(known="yes" if known else "no"), timeout=_SETTLING)
+            say(f"waiting for {name}: cloud-init sets it up")
+        script = _SETTLE.format(known="yes" if known else "no")
+        seconds = _SETTLING if patience.timeout is None else max(patience.left, 1.0)
+        ran = patience.meanwhile(lambda: place.host.run(script, timeout=seconds), name)
         place.host.round_trips -= 1
         if ran.status != 0:
             tail = ran.stdout.decode("utf-8", "replace").strip()
             raise StepFailed(
-                f"cloud-init failed on {place.spec.name}" + (f":\n{tail}" if tail else ""),
-                "correct its user data and replace it: --replace " + place.spec.name,
+                f"cloud-init failed on {name}" + (f":\n{tail}" if tail else ""),
+                f"correct its user data and replace it: --replace {name}",
             )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import Future, TimeoutError
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from engine.errors import HostUnreachable
+from engine.errors import HostUnreachable, Interrupted
 from engine.hosts.connect import STAGES, Setback
 
 if TYPE_CHECKING:
@@ -19,6 +23,16 @@ _QUICKEST: Final = 0.2
 _SLOWEST: Final = 3.0
 _SETTING_UP: Final = 60.0
 """Seconds that a fresh machine may refuse the login: its SSH server starts before its keys are set up."""
+_DEFAULT: Final = 300.0
+_SHUT_OUT: Final = 60.0
+"""Seconds to go on although the network keeps the caller out: rules may still be on their way."""
+_ASK_NETWORK_EVERY: Final = 15.0
+_GLANCE_AT_STOP: Final = 0.1
+
+
+def never() -> bool:
+    """Nobody wants to stop."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -31,42 +45,147 @@ class Clock:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to try: `timeout` seconds in all; `fresh` where the machine may be setting up its keys."""
+    """How long to try: `timeout` seconds in all, if the caller says so, else as long as makes sense."""
 
-    timeout: float
-    fresh: bool = False
+    timeout: float | None = None
     clock: Clock = Clock()
+    stopped: Callable[[], bool] = never
+    """Whether the user wants to stop; waiting ends with Interrupted then."""
+    ends: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        seconds = _DEFAULT if self.timeout is None else self.timeout
+        object.__setattr__(self, "ends", self.clock.now() + seconds)
+
+    @property
+    def left(self) -> float:
+        """Seconds until it ends."""
+        return max(self.ends - self.clock.now(), 0.0)
+
+    def ends_within(self, seconds: float) -> bool:
+        """Whether it ends before `seconds` are over."""
+        return self.clock.now() + seconds > self.ends
+
+    def sleep(self, seconds: float, name: str) -> None:
+        """Let `seconds` go by. Raises Interrupted as soon as the user wants to stop."""
+        if self.stopped is never:
+            self.clock.sleep(seconds)
+            return
+        until = self.clock.now() + seconds
+        while (left := until - self.clock.now()) > 0:
+            self.check(name)
+            self.clock.sleep(min(left, _GLANCE_AT_STOP))
+
+    def check(self, name: str) -> None:
+        """Raises Interrupted where the user wants to stop; `name` is the host that is waited for."""
+        if self.stopped():
+            raise Interrupted(f"gave up waiting for {name}: nothing had been sent to it yet")
+
+    def meanwhile(self, work: Callable[[], T], name: str, undo: Callable[[T], object] = id) -> T:
+        """What `work` gives, or Interrupted as soon as the user wants to stop: `work` then ends unheard.
+
+        `undo` is called with what it gives all the same.
+        """
+        if self.stopped is never:
+            return work()
+        self.check(name)
+        done: Future[T] = Future()
+        threading.Thread(target=_carry_out, args=(work, done), daemon=True).start()
+        while True:
+            try:
+                return done.result(_GLANCE_AT_STOP)
+            except TimeoutError:
+                if done.done():
+                    raise
+            try:
+                self.check(name)
+            except Interrupted:
+                done.add_done_callback(lambda late: None if late.exception() else undo(late.result()))
+                raise
+
+
+def _carry_out(work: Callable[[], T], done: Future[T]) -> None:
+    with ExitStack() as stack:
+        stack.push(partial(_failed, done))
+        done.set_result(work())
+
+
+def _failed(done: Future[T], sort: object, error: BaseException | None, trace: object) -> bool:
+    """Whatever `work` raises is for who waits for it."""
+    if error is not None:
+        done.set_exception(error)
+    return True
 
 
 def until_there(
-    spec: HostSpec, attempt: Callable[[], T], patience: Patience, say: Callable[[str], None]
+    spec: HostSpec,
+    attempt: Callable[[], T],
+    patience: Patience,
+    say: Callable[[str], None],
+    *,
+    fresh: bool = False,
+    undo: Callable[[T], object] = id,
 ) -> T:
     """What `attempt` gives once it succeeds, trying again from every 0.2 to every 3 seconds, and saying why.
 
-    Raises HostUnreachable, explained in stages, when patience ends or trying again cannot help.
+    A `fresh` machine may refuse the login for a while. An attempt that is given up for the user's sake is
+    undone with `undo` should it still succeed. Raises HostUnreachable, explained in stages, when patience
+    ends or trying again cannot help; Interrupted.
     """
-    clock = patience.clock
-    ends = clock.now() + patience.timeout
+    network = _Network(spec, patience)
     refused_since: float | None = None
     pause, said, ready = _QUICKEST, "", False
     while True:
         try:
             ready = ready or _look(spec)
-            return attempt()
+            return patience.meanwhile(attempt, spec.name, undo)
         except Setback as setback:
-            now = clock.now()
+            now = patience.clock.now()
             if setback.stage == "login":
                 refused_since = now if refused_since is None else refused_since
-            hopeless = refused_since is not None and now - refused_since >= (
-                _SETTING_UP if patience.fresh else 0.0
-            )
-            if setback.final or hopeless or now + pause > ends:
+            hopeless = refused_since is not None and now - refused_since >= (_SETTING_UP if fresh else 0.0)
+            reason = network.reason(setback)
+            if setback.final or hopeless or network.hopeless or patience.ends_within(pause):
                 raise explain(spec, setback) from setback
-            if setback.what != said:
-                said = setback.what
+            if reason != said:
+                said = reason
                 say(f"waiting for {spec.name}: {said}")
-        clock.sleep(pause)
+        patience.sleep(pause, spec.name)
         pause = min(pause * 1.4, _SLOWEST)
+
+
+class _Network:
+    """What the platform says of the way to a host, asked now and then while nothing comes through."""
+
+    def __init__(self, spec: HostSpec, patience: Patience) -> None:
+        self._spec = spec
+        self._patience = patience
+        self._asked: float | None = None
+        self._cause: str | None = None
+        self._since: float | None = None
+
+    def reason(self, setback: Setback) -> str:
+        """Why the host cannot be contacted yet, with the network's part in it."""
+        # What stands between the caller and the machine says nothing of a way through another host.
+        if setback.stage != "port" or not setback.silent or self._spec.via is not None:
+            self._cause = self._since = None
+            return setback.what
+        now = self._patience.clock.now()
+        if self._asked is None or now - self._asked >= _ASK_NETWORK_EVERY:
+            self._asked = now
+            self._cause = self._spec.machine.shut_out()
+            if self._cause is None:
+                self._since = None
+            elif self._since is None:
+                self._since = now
+        return setback.what if self._cause is None else f"{setback.what}; {self._cause}"
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the network has kept the caller out for long, and nobody said how long to wait."""
+        if self._since is None or self._patience.timeout is not None:
+            return False
+        return self._patience.clock.now() - self._since >= _SHUT_OUT
 
 
 def once(spec: HostSpec, attempt: Callable[[], T]) -> T:
@@ -96,7 +215,10 @@ def explain(spec: HostSpec, setback: Setback) -> HostUnreachable:
         lines.append(f"  {mark:<6}  {_stage(stage, spec)}")
     causes = _causes(spec, setback)
     lines += [f"  why?    {cause}" for cause in causes]
-    return HostUnreachable("\n".join(lines), causes[0] if causes else setback.remedy)
+    return HostUnreachable("\n".join(lines), _MEND if causes else setback.remedy)
+
+
+_MEND: Final = "put right what stands after `why?`, then run the same command again"
 
 
 def _cannot(spec: HostSpec, setback: Setback) -> str:

@@ -64,12 +64,22 @@ def explain(world: World, id: str) -> list[str]:
         return [f"AWS does not tell more: {error.message}"]
 
 
+def shut_out(world: World, id: str) -> str | None:
+    """What of the network keeps the caller out of a running instance for certain; None where nothing does."""
+    try:
+        instance = _instance(world, id)
+        if instance is None or instance["State"]["Name"] != "running" or not instance.get("PublicIpAddress"):
+            return None
+        cause, certain = _no_rule(world, instance) or ("", False)
+    except AwsError:
+        return None
+    return cause if certain else None
+
+
 def _causes(world: World, id: str) -> list[str]:
-    reservations = described(world, "describe_instances", "Reservations", "instance-id", [id])
-    instances = [instance for reservation in reservations for instance in reservation["Instances"]]
-    if not instances:
+    instance = _instance(world, id)
+    if instance is None:
         return [f"instance {id} does not exist any more"]
-    instance = instances[0]
     state = instance["State"]["Name"]
     if state != "running":
         return [f"instance {id} is {state}"]
@@ -77,8 +87,14 @@ def _causes(world: World, id: str) -> list[str]:
     if not instance.get("PublicIpAddress"):
         causes.append(f"instance {id} has no public address")
     causes += _no_route(world, instance)
-    causes += _no_rule(world, instance)
-    return causes
+    rule = _no_rule(world, instance)
+    return causes if rule is None else [*causes, rule[0]]
+
+
+def _instance(world: World, id: str) -> dict[str, Any] | None:
+    reservations = described(world, "describe_instances", "Reservations", "instance-id", [id])
+    instances: list[dict[str, Any]] = [one for found in reservations for one in found["Instances"]]
+    return instances[0] if instances else None
 
 
 def _no_route(world: World, instance: Mapping[str, Any]) -> list[str]:
@@ -94,24 +110,26 @@ def _no_route(world: World, instance: Mapping[str, Any]) -> list[str]:
     return [f"the route table of its subnet {subnet} has no route to an internet gateway"]
 
 
-def _no_rule(world: World, instance: Mapping[str, Any]) -> list[str]:
+def _no_rule(world: World, instance: Mapping[str, Any]) -> tuple[str, bool] | None:
+    """That the groups do not let the caller in, and whether that is certain; None where they do."""
     ids = [group["GroupId"] for group in instance.get("SecurityGroups", ())]
     groups = described(world, "describe_security_groups", "SecurityGroups", "group-id", ids)
     names = ", ".join(sorted(group["GroupName"] for group in groups)) or "no group"
     ranges = [cidr for group in groups for cidr in _open_to(group.get("IpPermissions", ()))]
     if not ranges:
-        return [f"no rule of its security groups ({names}) lets any address in to port {_SSH}"]
+        return f"no rule of its security groups ({names}) lets any address in to port {_SSH}", True
     caller = world.caller()
     if caller is None:
         everybody = {"0.0.0.0/0", "::/0"} & set(ranges)
         only = f"its security groups ({names}) let only {', '.join(ranges)} in to port {_SSH}"
-        return [] if everybody else [f"{only}: is that still your address?"]
+        return None if everybody else (f"{only}: is that still your address?", False)
     address = ipaddress.ip_address(caller.partition("/")[0])
     if any(address in ipaddress.ip_network(cidr, strict=False) for cidr in ranges):
-        return []
-    return [
+        return None
+    words = (
         f"its security groups ({names}) let {', '.join(ranges)} in to port {_SSH}, but not you ({address})"
-    ]
+    )
+    return words, True
 
 
 def _open_to(permissions: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from engine.errors import HostUnreachable, StepFailed
+from engine.errors import HostUnreachable, Interrupted, StepFailed
 from engine.hosts import HostSpec, ssh_config, wire
 from engine.hosts.connect import Setback
 from engine.hosts.known_hosts import HostKey, KnownHosts, parse_keys, write_private
@@ -99,7 +101,7 @@ def test_a_refused_login_is_tried_again_only_on_a_fresh_machine(
         raise Setback("login", "refused", "another key")
 
     with pytest.raises(HostUnreachable) as caught:
-        until_there(spec(), attempt, Patience(300, fresh, time.clock), lambda text: None)
+        until_there(spec(), attempt, Patience(300, clock=time.clock), lambda text: None, fresh=fresh)
     assert least <= time.at <= most
     assert caught.value.message == (
         "bastion cannot be reached: refused\n"
@@ -131,10 +133,85 @@ def test_the_network_is_asked_why_only_when_the_port_is_the_trouble() -> None:
             )
         assert caught.value.message.count("  why?    ") == lines
     assert asked == [1]
-    assert caught.value.remedy == "PublicSG lets nobody in on port 22"
+    assert caught.value.remedy == "put right what stands after `why?`, then run the same command again"
 
 
-def _raise(error: Exception) -> None:
+def _shut(time: Time, timeout: float | None, causes: list[str | None]) -> list[str]:
+    """What is said while a port stays silent, and the platform tells these causes in turn."""
+    said: list[str] = []
+    rest = iter(causes)
+    machine = Machine("203.0.113.9", None, shut_out=lambda: next(rest, causes[-1]))
+    with pytest.raises(HostUnreachable):
+        until_there(
+            spec(machine=machine),
+            lambda: _raise(Setback("port", "no answer", silent=True)),
+            Patience(timeout, clock=time.clock),
+            said.append,
+        )
+    return said
+
+
+def test_a_network_that_lets_nobody_in_is_told_at_once_and_waited_for_less() -> None:
+    time = Time()
+    assert _shut(time, None, ["no rule for you"]) == ["waiting for bastion: no answer; no rule for you"]
+    assert 60 <= time.at <= 64
+
+
+def test_a_rule_that_came_meanwhile_gives_the_machine_its_full_time() -> None:
+    time = Time()
+    assert _shut(time, None, ["no rule for you", None]) == [
+        "waiting for bastion: no answer; no rule for you",
+        "waiting for bastion: no answer",
+    ]
+    assert 295 <= time.at <= 300
+
+
+def test_who_says_how_long_to_wait_is_taken_at_their_word() -> None:
+    time = Time()
+    _shut(time, 120, ["no rule for you"])
+    assert 115 <= time.at <= 120
+
+
+def test_a_user_who_wants_to_stop_need_not_wait_for_an_attempt() -> None:
+    stop, tried, undone = threading.Event(), threading.Event(), threading.Event()
+    let_go = threading.Event()
+
+    def attempt() -> str:
+        tried.set()
+        let_go.wait(10)
+        return "late"
+
+    threading.Thread(target=lambda: tried.wait(10) and stop.set()).start()
+    with pytest.raises(Interrupted, match="gave up waiting for bastion: nothing had been sent to it yet"):
+        until_there(
+            spec(),
+            attempt,
+            Patience(stopped=stop.is_set),
+            lambda text: None,
+            undo=lambda late: undone.set(),
+        )
+    assert not undone.is_set()
+    let_go.set()
+    assert undone.wait(10)
+
+
+def test_a_user_who_wants_to_stop_need_not_wait_for_a_pause() -> None:
+    stop = threading.Event()
+    failures = 0
+
+    def attempt() -> str:
+        nonlocal failures
+        failures += 1
+        if failures == 3:
+            stop.set()
+        raise Setback("port", "closed")
+
+    with pytest.raises(Interrupted):
+        until_there(spec(), attempt, Patience(stopped=stop.is_set), lambda text: None)
+    assert failures == 3
+
+
+def _raise(error: Exception) -> NoReturn:
     raise error
 
 

@@ -68,7 +68,7 @@ class OneHost:
     def __init__(self, host: Any) -> None:
         self._host = host
 
-    def host(self, name: str, *, say: Callable[[str], None] = print, timeout: float = 300) -> Any:
+    def host(self, name: str, *, say: Callable[[str], None] = print, **options: Any) -> Any:
         return self._host
 
 
