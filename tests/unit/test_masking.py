@@ -36,7 +36,7 @@ def test_short_secrets_only_as_whole_values():
     assert masker.value({"a": ["12", 12, "x"], "b": True}) == {"a": [MASK, MASK, "x"], "b": True}
 
 
-NASTY = "it's \"a\" word-quote$(x)`y`\\z"
+NASTY = 'it\'s "a" word-quote$(x)`y`\\z'
 
 
 @pytest.mark.parametrize(
