@@ -573,3 +573,7 @@ _STARTS: Final[Mapping[str, Callable[[_Run, Step], None]]] = {
     "adopt": _Run._start_adopt,
     "forget": _Run._start_forget,
 }
+
+
+def _first_paragraph(text: str) -> str:
+    return text.partition("\n\n")[0]
