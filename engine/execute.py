@@ -23,6 +23,7 @@ from typing import Any, Final, cast
 import networkx as nx
 
 from engine import verbs
+from engine.blame import Blame
 from engine.change import Action, Change, Entry, Outcome, Plan, Report, Step, StepEvent, StepResult
 from engine.contact import host_spec, login_of
 from engine.diff import WHOLE, digests, is_hashed, is_secret, usable_values
@@ -202,7 +203,8 @@ class _Run:
         self.running[step] = time.monotonic()
         self._tell("started", step)
         try:
-            _STARTS[step.verb](self, step)
+            with Blame(step.change.kind):
+                _STARTS[step.verb](self, step)
         except LabctlError as error:
             self._fail(step, error)
 
@@ -215,7 +217,8 @@ class _Run:
         error = future.exception()
         try:
             if error is None:
-                then(future.result())
+                with Blame(step.change.kind):
+                    then(future.result())
                 return
         except LabctlError as failure:
             error = failure
@@ -231,8 +234,8 @@ class _Run:
         _LOG.info("%s of %s: %s", step.verb, step.address, self.masker.text(detail))
         said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return StepFailed(
-            f"labctl did not expect this of {step.change.kind}: {said}",
-            "this is a mistake in labctl, and the run's log has the details; running again is safe",
+            f"a bug in labctl's kind {step.change.kind}: {said}",
+            "please report it, with the run's log, which has the details; running again is safe",
         )
 
     def _fail(self, step: Step, error: LabctlError) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from engine.blame import Blame
 from engine.change import Change, Entry, FieldChange, Observation, Plan
 from engine.diff import (
     WHOLE,
@@ -23,7 +24,7 @@ from engine.graph import closure, in_order
 from engine.lab import Declared, Lab, Need
 from engine.masking import Masker
 from engine.resource import Resource, Values
-from engine.templating import construct, scope_of
+from engine.templating import Scope, construct, scope_of
 
 _STANDS = ("lives_on", "uses")
 
@@ -240,15 +241,19 @@ class _Draft:
             if reason is not None:
                 self._leave(declared, reason)
                 continue
-            try:
-                resource = construct(declared, scope)
-            except Invalid as error:
-                self.problems += error.problems
-                self.missing[address] = address
-                continue
-            self.changes[address] = self._decide(declared, resource)
+            with Blame(declared.kind.kind, address):
+                self._want(declared, scope)
         for address in self.there.orphans:
             self._part_with(address)
+
+    def _want(self, declared: Declared, scope: Scope) -> None:
+        try:
+            resource = construct(declared, scope)
+        except Invalid as error:
+            self.problems += error.problems
+            self.missing[declared.address] = declared.address
+            return
+        self.changes[declared.address] = self._decide(declared, resource)
 
     def ordered(self) -> Iterator[Change]:
         """The changes as the plan lists them: the playbook's order, then what goes."""

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from engine.blame import Blame
 from engine.change import Entry, Observation
 from engine.contact import host_spec
 from engine.errors import HostUnreachable, Invalid, LabctlError, StepFailed
@@ -51,8 +52,8 @@ class _Refresh:
         self._check_kinds()
         self.known = {e.address: dict(e.outputs) for e in self.entries if e.id is not None and not e.surplus}
         with ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="refresh") as pool:
-            hosts = [pool.submit(self._read_kind, kind) for kind in self._kinds(hosts=True)]
-            others = [pool.submit(self._read_kind, kind) for kind in self._kinds(hosts=False)]
+            hosts = [pool.submit(self._blamed, kind) for kind in self._kinds(hosts=True)]
+            others = [pool.submit(self._blamed, kind) for kind in self._kinds(hosts=False)]
             found = [observation for read in hosts for observation in read.result()]
             # What lives on hosts waits only for the hosts' own kinds, not for all of the cloud.
             self._take_hosts(found)
@@ -95,6 +96,10 @@ class _Refresh:
         remembered = {entry.address for entry in self.entries if not entry.surplus}
         return (d for address, d in self.lab.resources.items() if address not in remembered)
 
+    def _blamed(self, kind: type[Resource]) -> list[Observation]:
+        with Blame(kind.kind):
+            return self._read_kind(kind)
+
     def _read_kind(self, kind: type[Resource]) -> list[Observation]:
         """Everything of one kind: what was intended is looked for first, so that one read tells all."""
         entries = [entry for entry in self.entries if entry.kind == kind.kind]
@@ -136,7 +141,8 @@ class _Refresh:
 
     def _constructed(self, declared: Declared, scope: Scope) -> Resource | None:
         try:
-            return construct(declared, scope)
+            with Blame(declared.kind.kind, declared.address):
+                return construct(declared, scope)
         except Invalid:
             # The plan says so, with everything else that is wrong.
             return None
@@ -150,7 +156,9 @@ class _Refresh:
                 self.known[observation.entry.address] = dict(observation.values)
         for address, observation in self.seen.items():
             try:
-                self.world.hosts.know(self._spec(address, observation))
+                with Blame(observation.entry.kind, address):
+                    spec = self._spec(address, observation)
+                self.world.hosts.know(spec)
             except HostUnreachable as error:
                 self.no_way[address] = error.message
 
@@ -229,7 +237,8 @@ class _Look:
 
     def script(self, world: World) -> str:
         head = prelude(world.lab, self.entry.address, self.tags)
-        return head + self.kind.look(self.entry.id or "", self.wanted)
+        with Blame(self.kind.kind, self.entry.address):
+            return head + self.kind.look(self.entry.id or "", self.wanted)
 
     def unreadable(self, reason: str) -> Observation:
         return Observation(self.entry, None, unreadable=reason, new=self.new, kind=self.kind)
@@ -237,7 +246,8 @@ class _Look:
     def observed(self, status: int, output: bytes, lab: str) -> Observation | None:
         """What the look tells; None for a new thing that is not there, or not ours to take on."""
         try:
-            values = self.kind.parse(self.entry.id or "", status, output)
+            with Blame(self.kind.kind, self.entry.address):
+                values = self.kind.parse(self.entry.id or "", status, output)
         except StepFailed as error:
             return self.unreadable(error.message)
         if not belongs(self.kind, values, lab, new=self.new):

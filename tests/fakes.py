@@ -113,6 +113,8 @@ class InCloud(Resource):
             fault = cloud.fault("create", job.address)
             if fault == "fails":
                 raise StepFailed("refused by the cloud", "ask for less")
+            if fault == "long":
+                raise StepFailed("it says:\n  this\n  that\n\nand much more")
             if fault == "killed before":
                 raise Killed
             if fault == "bug":

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from engine.errors import LabctlError
+from engine.errors import Interrupted, LabctlError
 from engine.refs import Template, Unknown
-from tests.fakes import Box, Computer, Item, Killed, Place, Twin, declare, done, lab_of, told
+from tests.fakes import KINDS, Box, Computer, Item, Killed, Place, Twin, declare, done, lab_of, told
 
 
 def a_lab(**changes):
@@ -118,7 +118,108 @@ def test_a_mistake_in_a_kind_is_told_in_words():
     place = Place()
     place.cloud.faults["create", "net"] = ["bug"]
     [failed, *_] = place.apply(two()).results
-    assert failed.error == "labctl did not expect this of box: ZeroDivisionError: in a kind"
+    assert failed.error == "a bug in labctl's kind box: ZeroDivisionError: in a kind"
+
+
+class Odd(Box):
+    """A kind with mistakes that show when its fields say so."""
+
+    kind = "odd"
+
+    @classmethod
+    def differs(cls, name, wanted, there):
+        if name == "script" or wanted == "differs":
+            raise KeyError("there")
+        return super().differs(name, wanted, there)
+
+    def wanted(self, also=()):
+        if self.label == "wanted":
+            raise IndexError
+        return super().wanted(also)
+
+    def price(self):
+        if self.label == "price":
+            raise TypeError("no prices today")
+        return 0.0
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("wanted", "IndexError"),
+        ("price", "TypeError: no prices today"),
+        ("differs", "KeyError: 'there'"),
+    ],
+)
+def test_a_mistake_in_what_a_kind_says_of_itself_is_told_in_words(label, words, monkeypatch):
+    monkeypatch.setitem(KINDS, "odd", Odd)
+    place = Place()
+    assert place.apply(lab_of(declare("net", Odd))).ok
+    with pytest.raises(LabctlError) as caught:
+        place.plan(lab_of(declare("net", Odd, label=label)))
+    assert caught.value.message.startswith(f"net: a bug in labctl's kind odd: {words} (test_execute.py, line")
+    assert "--skip net" in caught.value.remedy
+    assert place.plan(lab_of(declare("net", Odd, label=label)), skip=["net"]).idle
+
+
+def test_a_mistake_in_reading_is_told_with_the_kind_at_fault(monkeypatch):
+    class Blind(Box):
+        kind = "blind"
+
+        @classmethod
+        def read_many(cls, world, ids):
+            return super().read_many(world, ids) if world.job.address else ids["one"]
+
+    monkeypatch.setitem(KINDS, "blind", Blind)
+    place, lab = Place(), lab_of(declare("net", Blind))
+    assert place.apply(lab).ok
+    with pytest.raises(LabctlError, match=r"^a bug in labctl's kind blind: TypeError"):
+        place.plan(lab)
+
+
+def test_a_mistake_when_a_step_starts_fails_that_step_only(monkeypatch):
+    late = []
+
+    class Late(Box):
+        kind = "late"
+
+        def wanted(self, also=()):
+            if late:
+                raise IndexError
+            return super().wanted(also)
+
+    monkeypatch.setitem(KINDS, "late", Late)
+    place, lab = Place(), lab_of(declare("net", Late), declare("aside", Box))
+    planned = place.plan(lab)
+    late.append(True)
+    assert done(place.carry_out(lab, planned))[1] == "create aside done"
+
+
+def test_a_step_that_only_waits_for_a_host_is_given_up_on_the_first_stop():
+    place, stop = Place(), threading.Event()
+    reached = place.hosts.host
+
+    def host(name, *, stopped, **options):
+        stop.set()
+        if stopped():
+            raise Interrupted(f"gave up waiting for {name}")
+        return reached(name)
+
+    place.hosts.host = host
+    report = place.carry_out(a_lab(), place.plan(a_lab()), stop=stop)
+    assert report.interrupted
+    assert "create page interrupted" in done(report)
+    assert "page" not in place.remembered(a_lab())
+    place.hosts.host = reached
+    assert place.apply(a_lab()).ok
+
+
+def test_the_history_keeps_the_first_paragraph_of_an_error():
+    place = Place()
+    place.cloud.faults["create", "net"] = ["long"]
+    place.apply(two())
+    [event] = [event for event in place.ledger.history("toy@here") if event.address == "net"]
+    assert event.detail == "it says:\n  this\n  that"
 
 
 def test_stop_finishes_what_is_in_flight_and_starts_nothing_new():
