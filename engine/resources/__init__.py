@@ -1,0 +1,1 @@
+"""The kinds, a family a file; engine.kinds finds them by looking through this folder."""

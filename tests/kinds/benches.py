@@ -1,4 +1,4 @@
-"""Hosts to run kinds on, for tests that ask for a `bench`: a simulated one, and a throwaway copy of this machine."""
+"""Hosts for tests that ask for a `bench`: a simulated one, and a throwaway copy of this machine."""
 
 from __future__ import annotations
 
