@@ -34,6 +34,7 @@ from engine.resource import Values
 from engine.saved import Request, since_saved, to_save
 from engine.schedule import schedule
 from engine.session import Session, Site
+from engine.slots import Slots
 from engine.templating import fill, scope_of
 
 T = TypeVar("T")
@@ -130,13 +131,15 @@ def _remarks(lab: Lab, made: Plan) -> list[str]:
     if lab.expires is not None:
         days = (datetime.combine(lab.expires, clock.max, UTC) - now).total_seconds() / 86400
         if days < 0:
-            notes.append(f"this lab expired on {lab.expires}; labctl destroy removes it.")
+            ago = f"{int(-days) + 1} days ago" if days <= -1 else "yesterday"
+            notes.append(f"this lab expired on {lab.expires}, {ago}; labctl destroy removes it.")
     daily = sum(change.hourly or 0.0 for change in made.changes if change.action != "delete") * 24
     if lab.budget is None or not daily:
         return notes
     if days is not None and days > 0 and daily * days > lab.budget:
-        spent = f"running until {lab.expires} would cost about {daily * days:.2f} USD"
-        notes.append(f"{spent}, more than the budget of {lab.budget:.2f} USD.")
+        spent = f"running until {lab.expires} ({days:.0f} days) would cost about {daily * days:.2f} USD"
+        lasts = f"which lasts for {lab.budget / daily:.0f} days"
+        notes.append(f"{spent}, more than the budget of {lab.budget:.2f} USD, {lasts}.")
     elif days is None:
         notes.append(f"the budget of {lab.budget:.2f} USD lasts for about {lab.budget / daily:.0f} days.")
     return notes
@@ -159,13 +162,18 @@ def steps_by_hand(item: Planned) -> list[tuple[Step, list[str]]]:
     position = {change.address: at for at, change in enumerate(item.plan.changes)}
     graph = schedule(item.plan)
     order = nx.lexicographical_topological_sort(graph, key=lambda step: position.get(step.address, 0))
-    return [(step, _by_hand(step)) for step in order]
+    needed = by_hand.needed(item.plan.changes)
+    kinds_at = {change.address: change.kind for change in item.plan.changes}
+    return [(step, _by_hand(step, needed, kinds_at)) for step in order]
 
 
-def _by_hand(step: Step) -> list[str]:
+def _by_hand(
+    step: Step, needed: Mapping[str, frozenset[str]], kinds_at: Mapping[str, str]
+) -> list[str]:
     if step.verb == "adopt" or step.verb == "forget":
         return []
-    return by_hand.commands(step.verb, step.change, kinds())
+    outputs = needed.get(step.address, frozenset())
+    return by_hand.commands(step.verb, step.change, kinds(), needed=outputs, kinds_at=kinds_at)
 
 
 class Changed(LabctlError):
@@ -196,7 +204,8 @@ def apply(
         if planned and not approve(planned):
             return None
         keep(planned, request)
-        done = side_by_side(planned, lambda item: _carry_out(item, request, run, tell))
+        slots = Slots(run.parallel)
+        done = side_by_side(planned, lambda item: _carry_out(item, request, run, slots, tell))
         for item, result in zip(planned, done, strict=True):
             results[item.plan.lab] = result
     return {site.lab.name: results[site.lab.name] for site in sites}
@@ -246,7 +255,9 @@ def _as_expected(item: Planned, expected: Mapping[str, Mapping[str, Any]] | None
     return item
 
 
-def _carry_out(item: Planned, request: Request, run: Run, tell: Callable[[str, StepEvent], None]) -> Applied:
+def _carry_out(
+    item: Planned, request: Request, run: Run, slots: Slots, tell: Callable[[str, StepEvent], None]
+) -> Applied:
     lab = item.site.lab
     began = time.monotonic()
     report = execute(
@@ -260,6 +271,7 @@ def _carry_out(item: Planned, request: Request, run: Run, tell: Callable[[str, S
         tell=lambda event: tell(lab.name, event),
         stop=run.stop,
         run=f"{run.command}-{secrets.token_hex(4)}",
+        slots=slots,
     )
     left, gone = _proof(item) if request.destroy and report.ok else ((), 0)
     item.site.world.hosts.write_ssh_config()

@@ -35,6 +35,7 @@ from engine.masking import Masker
 from engine.on_host import OnHost
 from engine.refs import UNKNOWN, holds_unknown
 from engine.resource import Resource, Values
+from engine.slots import Slots
 from engine.templating import construct, fill, scope_of
 from engine.verbs import Did, Settled, Task
 from engine.world import World
@@ -55,15 +56,19 @@ def execute(
     stop: threading.Event,
     run: str,
     patience: float = 60.0,
+    slots: Slots | None = None,
 ) -> Report:
     """Carry out `schedule`, at most `parallel` steps at a time, and tell `tell` how each goes.
 
-    Once `stop` is set what is in flight is finished and nothing new started. What fails takes only what needs
-    it with it. `patience` is how many seconds something done may take to show when read again. Raises the
-    ledger's LabctlError where it cannot be written (nothing new is started then, what was in flight has
-    ended).
+    Labs that run side by side share `slots`, so that it is that many steps for all of them together.
+
+    Once `stop` is set what is in flight is finished, what only waits for a host's first contact is given up,
+    and nothing new started. What fails takes only what needs it with it. `patience` is how many seconds
+    something done may take to show when read again. Raises the ledger's LabctlError where it cannot be
+    written (nothing new is started then, what was in flight has ended).
     """
-    return _Run(schedule, plan, lab, world, ledger, kinds, parallel, tell, stop, run, patience).go()
+    slots = slots or Slots(parallel)
+    return _Run(schedule, plan, lab, world, ledger, kinds, parallel, tell, stop, run, patience, slots).go()
 
 
 @dataclass
@@ -79,6 +84,7 @@ class _Run:
     stop: threading.Event
     run: str
     patience: float
+    slots: Slots
     known: dict[str, Values] = field(default_factory=dict)
     """By address, what templates may use."""
     entries: dict[str, Entry] = field(default_factory=dict)
@@ -91,6 +97,8 @@ class _Run:
     """By address, what was read of it last."""
     told_of: set[str] = field(default_factory=set)
     """Hosts that `world.hosts` was told of in this run."""
+    wants_slot: bool = False
+    """Whether a step is ready and only waits for those of other labs."""
     broken: LabctlError | None = None
     """Why the ledger cannot be written."""
 
@@ -112,11 +120,13 @@ class _Run:
         self.pool = pool
         try:
             self._start_what_is_ready()
-            while self.running:
+            while self.running or self.wants_slot:
                 self.inbox.get()()
                 self._start_what_is_ready()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            for _ in self.running:
+                self.slots.give()
         if self.broken is not None:
             raise self.broken
         return self._end()
@@ -176,17 +186,26 @@ class _Run:
     # -- the queue -------------------------------------------------------------------------------------------
 
     def _start_what_is_ready(self) -> None:
+        self.wants_slot = False
         while self.ready and len(self.running) < self.parallel:
             if self.stop.is_set() or self.broken is not None:
                 return
-            step = self.steps[heapq.heappop(self.ready)]
+            step = self.steps[self.ready[0]]
             host = self._host_of(step)
             if host is not None and host in self.busy:
-                heapq.heappush(self.blocked.setdefault(host, []), self.order[step])
+                heapq.heappush(self.blocked.setdefault(host, []), heapq.heappop(self.ready))
                 continue
+            if not self.slots.take(self._wake):
+                self.wants_slot = True
+                return
+            heapq.heappop(self.ready)
             if host is not None:
                 self.busy.add(host)
             self._start(step)
+
+    def _wake(self) -> None:
+        """Called when another lab's step has ended."""
+        self.inbox.put(_nothing)
 
     def _host_of(self, step: Step) -> str | None:
         """The host that the step keeps busy.
@@ -253,6 +272,7 @@ class _Run:
         self, step: Step, outcome: Outcome, *, error: str = "", remedy: str = "", note: str = ""
     ) -> None:
         seconds = time.monotonic() - self.running.pop(step)
+        self.slots.give()
         host = self._host_of(step)
         if host is not None:
             self.busy.discard(host)
@@ -563,6 +583,10 @@ class _Run:
             self.broken = self.broken or error
             return False
         return True
+
+
+def _nothing() -> None:
+    """Only ends a wait."""
 
 
 def _token() -> str:
