@@ -98,7 +98,7 @@ def _tcp(wanted: Check, proxy: str | None, run: RunOn, seconds: float) -> tuple[
     try:
         connect(host.strip("[]"), int(port), proxy=proxy, timeout=limit).close()
     except OSError as error:
-        return wanted.expect == "unreachable", f"{wanted.target} cannot be reached ({error})"
+        return wanted.expect == "unreachable", f"{wanted.target} cannot be reached: {_why(error)}"
     return wanted.expect == "reachable", f"{wanted.target} can be reached"
 
 
@@ -151,6 +151,6 @@ def fetch(url: str, *, proxy: str | None, timeout: float) -> Answer:
 
 
 def _why(error: Exception) -> str:
-    """The last words of urllib3's long messages."""
+    """The last words of the long messages of urllib3 and PySocks."""
     text = str(error).split(": ", 1)[-1]
     return "nothing came back in time" if "timed out" in text.lower() else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,10 +53,22 @@ class Here:
         if found is not None:
             return self._short(found)
         remedy = "Give the path of a file with -i, or the name of one in inventory/."
-        others = sorted(path.stem for path in (self.folder / "inventory").glob("*.yml"))
+        files = (self.folder / "inventory").glob("*.yml")
+        others = sorted(file.stem for file in files if not file.name.endswith(".lock.yml"))
         if others:
             remedy += f" There: {', '.join(others)}."
-        raise Invalid([Problem(None, f"There is no inventory {name}.", remedy)])
+        what = f"There is no inventory {name}."
+        if (self.folder / str(name)).is_dir():
+            what = f"{name} is a folder, not an inventory."
+        raise Invalid([Problem(None, f"{what}{self._who_says(given, environment)}", remedy)])
+
+    def _who_says(self, given: str | None, environment: Mapping[str, str]) -> str:
+        """Where the inventory's name comes from, when nobody gave it on the command line."""
+        if given:
+            return ""
+        if environment.get("LABCTL_INVENTORY"):
+            return " (LABCTL_INVENTORY names it.)"
+        return " (labctl use chose it here.)" if self.read().get("inventory") else ""
 
     def _find(self, name: str) -> Path | None:
         path = Path(name).expanduser()
@@ -79,10 +92,32 @@ class Here:
         for file in tries:
             if file.is_file():
                 return self._short(file)
-        remedy = "Give the path of a YAML file."
+        if (self.folder / path).is_dir():
+            raise Invalid([Problem(None, f"{given} is a folder, not a playbook.", self._which(path))])
+        raise Invalid([Problem(None, f"There is no playbook {given}.", self._which(path))])
+
+    def playbooks(self) -> list[Path]:
+        """The YAML files in `playbooks/`."""
+        return sorted(self._short(path) for path in (self.folder / "playbooks").glob("*.yml"))
+
+    def _which(self, path: Path) -> str:
+        """What to write instead of a playbook's `path` that leads nowhere."""
         if (shipped("playbooks") / f"{path.stem}.yml").is_file():
-            remedy = f"labctl ships one of that name: labctl init {path.stem} copies it here."
-        raise Invalid([Problem(None, f"There is no playbook {given}.", remedy)])
+            here = self._short(self.folder / "playbooks" / f"{path.stem}.yml")
+            if not (self.folder / here).is_file():
+                return f"labctl ships one of that name: labctl init {path.stem} copies it here."
+        beside = map(self._short, self._beside(path))
+        there = {file.name: file for file in [*self.playbooks(), *beside]}
+        near = difflib.get_close_matches(path.name, there, 1)
+        if near:
+            return f"Did you mean {there[near[0]]}?"
+        names = ", ".join(map(str, list(there.values())[:8]))
+        return f"There are: {names}." if names else "Give the path of a YAML file."
+
+    def _beside(self, path: Path) -> list[Path]:
+        """The YAML files in the folder that `path` names, or is in."""
+        place = self.folder / path
+        return sorted((place if place.is_dir() else place.parent).glob("*.yml"))
 
 
 def shipped(sort: str) -> Path:

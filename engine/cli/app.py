@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 
 import click
@@ -33,6 +34,13 @@ class _Lazy(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS:
+            raise click.UsageError(f"There is no command {args[0]}.{_meant(args[0])}", ctx)
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
@@ -43,6 +51,14 @@ class _Lazy(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, words) for name, (_, words) in _COMMANDS.items()])
+
+
+def _meant(word: str) -> str:
+    """What was probably meant, as a sentence to add; empty where nobody can tell."""
+    if word.endswith((".yml", ".yaml")):
+        return f" A playbook comes after a command: labctl plan {word}"
+    near = difflib.get_close_matches(word, _COMMANDS, 1)
+    return f" Did you mean {near[0]}?" if near else ""
 
 
 @click.group(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,15 @@ import click
 
 from engine.cli.options import (
     Asked,
+    from_here,
+    greet,
     lab_options,
     last_planned,
     named,
     part_options,
     resolve,
     shown,
+    which_playbook,
 )
 from engine.cli.terminal import Terminal
 from engine.errors import Invalid, LabctlError, Problem
@@ -27,8 +31,11 @@ from engine.errors import Invalid, LabctlError, Problem
 if TYPE_CHECKING:
     from engine.cli.progress import Progress
     from engine.commands import Applied, Planned
+    from engine.lab import Lab
     from engine.saved import Request
-    from engine.session import Site
+    from engine.session import Session, Site
+
+    Find = Callable[[Session], list[Site]]
 
 CHANGES_PENDING = 2
 
@@ -65,7 +72,7 @@ def plan(
     request = _with_part(resolve(asked, terminal), **part)
     with Session(terminal.after_greeting) as session:
         sites = open_labs(session, request)
-        _greet(terminal, sites)
+        greet(terminal, [site.lab for site in sites])
         found = side_by_side(sites, lambda site: plan_site(site, request))
         planned = [item for item in found if not isinstance(item, LabctlError)]
         if not refresh_only and planned:
@@ -96,19 +103,6 @@ def _with_part(request: Request, **part: Any) -> Request:
         destroy=bool(part.get("destroy", False)),
         newer_images=bool(part.get("newer_images", False)),
     )
-
-
-def _greet(terminal: Terminal, sites: Sequence[Site]) -> None:
-    """The first line: where this acts. From here on, secrets are masked."""
-    from engine.target import place
-
-    terminal.hide(secret for site in sites for secret in site.lab.secrets)
-    if not sites:
-        raise Invalid([Problem(None, "The roster has no students.")])
-    names = sites[0].lab.name
-    if len(sites) > 1:
-        names = f"{names.partition('/')[0]}, {len(sites)} labs"
-    terminal.greet(f"{names} · {place(sites[0].lab.target)}")
 
 
 def _keep_out(out: Path | None, documents: Sequence[Mapping[str, Any]]) -> None:
@@ -222,7 +216,7 @@ def _documents(asked: Asked, given: bool) -> list[Mapping[str, Any]] | None:
     if asked.student is not None:
         documents = [item for item in documents if item["request"]["student"] == asked.student]
     if not documents:
-        raise Invalid([Problem(None, "No plan was printed here yet.", "Say labctl plan PLAYBOOK first.")])
+        raise Invalid([Problem(None, "No plan was printed here yet.", which_playbook())])
     spent = next((item for item in documents if item.get("applied")), None)
     if spent is not None:
         playbook = shown(Path(spent["request"]["playbook"]))
@@ -236,7 +230,7 @@ def _documents(asked: Asked, given: bool) -> list[Mapping[str, Any]] | None:
 def _request_of(documents: Sequence[Mapping[str, Any]], asked: Asked, given: bool) -> Request:
     from engine.saved import request_of
 
-    request = request_of(documents[0], asked.variables)
+    request = from_here(request_of(documents[0], asked.variables))
     if given or asked.inventory is not None:
         words = (
             "A saved plan is applied as it is: -i, --only, --skip, --replace, --newer-images belong to plan."
@@ -250,9 +244,39 @@ def _request_of(documents: Sequence[Mapping[str, Any]], asked: Asked, given: boo
 @part_options
 @_applying
 def destroy(terminal: Terminal, asked: Asked, *, parallel: int, yes: bool, as_json: bool, **part: Any) -> int:
-    """Delete everything the lab made, and prove that nothing is left."""
-    request = replace(_with_part(resolve(asked, terminal), **part), destroy=True)
-    return _carry_out(terminal, request, parallel=parallel, yes=yes, as_json=as_json)
+    """Delete everything the lab made, and prove that nothing is left.
+
+    PLAYBOOK may also be the lab's name, as hw02@sandbox: then the playbook is not needed, and the ledger
+    alone says what is deleted. So it does where the playbook is gone or has problems.
+    """
+    from engine.cli import memory
+
+    if memory.names_a_lab(asked):
+        labs = memory.labs_named(asked)
+        request = memory.request_without_playbook(asked, labs)
+        find: Find = partial(_opened, labs)
+    else:
+        request = memory.missing_playbook(asked) or resolve(asked, terminal)
+        find = partial(_found, request, asked, terminal)
+    request = replace(_with_part(request, **part), destroy=True)
+    return _carry_out(terminal, request, parallel=parallel, yes=yes, as_json=as_json, find=find)
+
+
+def _opened(labs: Sequence[Lab], session: Session) -> list[Site]:
+    return [session.open(lab) for lab in labs]
+
+
+def _found(request: Request, asked: Asked, terminal: Terminal, session: Session) -> list[Site]:
+    """The labs to destroy: as the playbook has them, else as the ledger remembers them."""
+    from engine.cli import memory
+    from engine.commands import open_labs
+
+    try:
+        if request.playbook is not None and not request.playbook.exists():
+            raise memory.gone(request)
+        return open_labs(session, request)
+    except Invalid as error:
+        return _opened(memory.labs_in_spite_of(error, request, asked, terminal), session)
 
 
 def _carry_out(
@@ -263,6 +287,7 @@ def _carry_out(
     yes: bool,
     as_json: bool,
     expected: Mapping[str, Mapping[str, Any]] | None = None,
+    find: Find | None = None,
 ) -> int:
     from engine.cli.progress import progress
     from engine.commands import Run, open_labs
@@ -272,10 +297,10 @@ def _carry_out(
     stop = threading.Event()
     word = "destroy" if request.destroy else "apply"
     with Session(terminal.after_greeting) as session, ExitStack() as shown_progress:
-        sites = open_labs(session, request)
+        sites = find(session) if find else open_labs(session, request)
         if expected is not None:
             sites = [site for site in sites if site.lab.name in expected]
-        _greet(terminal, sites)
+        greet(terminal, [site.lab for site in sites])
         _log_to(sites[0])
         hears: list[Progress] = []
 

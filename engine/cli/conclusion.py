@@ -68,11 +68,16 @@ def _one(terminal: Terminal, item: Applied, request: Request, *, alone: bool) ->
 
 
 def _again(item: Applied, request: Request) -> str:
+    lab = item.planned.site.lab
+    if lab.playbook is None:
+        return shlex.join(["labctl", "destroy", lab.name])
     words = ["labctl", "destroy" if request.destroy else "apply", shown(request.playbook)]
+    for name, value in request.variables.items():
+        words += ["-e", f"{name}={'…' if value in lab.secrets else value}"]
     for flag, values in (("--only", request.only), ("--skip", request.skip)):
         words += [part for value in values for part in (flag, value)]
-    if item.planned.site.lab.student:
-        words += ["--student", item.planned.site.lab.student]
+    if lab.student:
+        words += ["--student", lab.student]
     inventory = shown(request.inventory)
     if request.inventory.stem != "sandbox":
         words += ["-i", inventory]
@@ -96,13 +101,17 @@ def _proof(terminal: Terminal, item: Applied, request: Request) -> None:
         )
     if entries:
         terminal.out(
-            f"\nDone{f': {read}' if read else ''}. {counted(len(entries), 'resource')} of {lab} stay."
+            f"\nDone{f': {read}' if read else ''}.\n{_stay(len(entries))} of {lab}."
         )
         return
     told = "; ".join(part for part in (read, "the ledger is empty") if part)
     terminal.out(f"\nNothing of {lab} is left: {told}.")
     if not (request.only or request.skip):
         terminal.say("labctl history tells what was done.")
+
+
+def _stay(number: int) -> str:
+    return "There still is 1 resource" if number == 1 else f"There still are {number} resources"
 
 
 def _only_forgotten(change: Change) -> bool:
@@ -121,7 +130,9 @@ def _next(item: Applied) -> list[tuple[str, str]]:
     if hosts:
         rows.append((f"labctl ssh {hosts[-1]}", "log in"))
     if lab.outputs:
-        rows.append(("labctl output", "these outputs again; labctl output NAME for a sensitive one"))
+        rows.append(("labctl output", "these outputs again"))
+    if lab.sensitive_outputs:
+        rows.append((f"labctl output {min(lab.sensitive_outputs)}", "the sensitive one"))
     rows.append(("labctl plan", "what differs since then"))
     rows.append(("labctl destroy", "leave nothing behind"))
     return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import linecache
+import errno
 import os
 import sys
 import tempfile
@@ -16,16 +16,18 @@ from types import TracebackType
 import click
 
 from engine.cli.app import app
-from engine.cli.terminal import Terminal
-from engine.errors import Invalid, LabctlError, Where
+from engine.cli.terminal import Terminal, make_writable, source_line
+from engine.errors import Invalid, LabctlError
 
 INTERRUPTED = 130
 INVALID = 3
 FAILED = 1
+_NOWHERE = dict.fromkeys((errno.ENOSPC, errno.EIO, errno.EDQUOT), "The output cannot be written: ")
 
 
 def run(argv: list[str]) -> int:
     """Carry out one command line; its exit code."""
+    make_writable()
     terminal = Terminal()
     _catch_bugs(terminal)
     try:
@@ -36,8 +38,9 @@ def run(argv: list[str]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        terminal.say(f"Error: {place}{error.strerror or error}.")
+        place = f"{error.filename}: " if error.filename else _NOWHERE.get(error.errno or 0, "")
+        with contextlib.suppress(OSError):
+            terminal.say(f"Error: {place}{error.strerror or error}.")
         return FAILED
 
 
@@ -52,7 +55,7 @@ def _run(argv: list[str], terminal: Terminal) -> int:
     except Invalid as error:
         from engine.render.problems import problems_text
 
-        terminal.say(problems_text(error.problems, _source_line, paint=terminal.message_paint))
+        terminal.say(problems_text(error.problems, source_line, paint=terminal.message_paint))
         return INVALID
     except LabctlError as error:
         from engine.render.problems import error_text
@@ -77,10 +80,6 @@ def _leave(code: int) -> None:
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     os._exit(code)
-
-
-def _source_line(where: Where) -> str | None:
-    return linecache.getline(where.file, where.line) or None
 
 
 def _catch_bugs(terminal: Terminal) -> None:

@@ -120,7 +120,8 @@ def _tell(terminal: Terminal, running: Running | None, as_json: bool) -> None:
     else:
         rows = [
             ("AWS API", f"{running.aws_endpoint}  (credentials labctl / sandbox)"),
-            ("network", f"SOCKS5 at {running.socks_proxy}: curl --proxy socks5h://{running.socks_proxy} URL"),
+            ("network", f"SOCKS5 at {running.socks_proxy}"),
+            ("", f"curl --proxy socks5h://{running.socks_proxy} URL"),
             ("directory", str(running.directory)),
         ]
         from engine.render.paint import columns

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.options import Asked, common_options, lab_options, resolve
+from engine.cli.options import Asked, common_options, greet, heading, lab_options, resolve
 from engine.cli.terminal import Terminal
 from engine.errors import Invalid, LabctlError, Problem
 
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from engine.session import Session, Site
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="A JSON document instead of text.")
+
+
+def _remembered(asked: Asked, terminal: Terminal) -> list[Lab]:
+    """The labs that are named, for commands that need no more than the ledger."""
+    from engine.cli import memory
+
+    return memory.labs_named(asked) if memory.names_a_lab(asked) else _offline(asked, terminal)[1]
 
 
 def _offline(asked: Asked, terminal: Terminal) -> tuple[Request, list[Lab]]:
@@ -35,12 +42,6 @@ def _offline(asked: Asked, terminal: Terminal) -> tuple[Request, list[Lab]]:
     )
     terminal.hide(secret for lab in labs for secret in lab.secrets)
     return request, labs
-
-
-def _greet(terminal: Terminal, lab: Lab) -> None:
-    from engine.target import place
-
-    terminal.greet(f"{lab.name} · {place(lab.target)}")
 
 
 @click.command()
@@ -82,18 +83,22 @@ def _problem(problem: Problem) -> Mapping[str, Any]:
 @lab_options
 @_JSON
 def show(terminal: Terminal, asked: Asked, *, as_json: bool) -> int:
-    """Print what the ledger remembers having made (-v: with what was last read of each)."""
+    """Print what the ledger remembers having made (-v: with what was last read of each).
+
+    With --json {"lab", "resources"}; for a roster {"labs": [one such document for each student]}.
+    """
     from engine.render.tables import show_data, show_text
     from engine.session import open_ledger
 
-    _, labs = _offline(asked, terminal)
+    labs = _remembered(asked, terminal)
     documents = []
+    greet(terminal, labs)
     for lab in labs:
         entries = open_ledger(lab.ledger).entries(lab.name)
         if as_json:
             documents.append(show_data(lab.name, entries))
             continue
-        _greet(terminal, lab)
+        heading(terminal, lab, labs)
         terminal.out(show_text(lab.name, entries, paint=terminal.paint, verbose=terminal.verbose))
     if as_json:
         terminal.json(documents[0] if len(documents) == 1 else {"labs": documents})
@@ -105,18 +110,22 @@ def show(terminal: Terminal, asked: Asked, *, as_json: bool) -> int:
 @_JSON
 @click.option("--run", metavar="RUN", help="Only the lines of one run.")
 def history(terminal: Terminal, asked: Asked, *, as_json: bool, run: str | None) -> int:
-    """Print what was done to the lab, when, and how it ended."""
+    """Print what was done to the lab, when, and how it ended.
+
+    With --json a list of events; for a roster an object with such a list for each lab's name.
+    """
     from engine.render.tables import history_data, history_text
     from engine.session import open_ledger
 
-    _, labs = _offline(asked, terminal)
+    labs = _remembered(asked, terminal)
     documents = {}
+    greet(terminal, labs)
     for lab in labs:
         events = [e for e in open_ledger(lab.ledger).history(lab.name) if run in (None, e.run)]
         if as_json:
             documents[lab.name] = history_data(events)
             continue
-        _greet(terminal, lab)
+        heading(terminal, lab, labs)
         terminal.out(history_text(events, paint=terminal.paint))
     if as_json:
         terminal.json(next(iter(documents.values())) if len(documents) == 1 else documents)
@@ -146,7 +155,8 @@ def output(
     """Print the lab's outputs, or the one called NAME as it is.
 
     A sensitive output is told only by name, with --json or with --show-sensitive. NAME may also be a
-    playbook's file, as with other commands.
+    playbook's file, as with other commands. With --json an object of names and values, or the value called
+    NAME; for a roster an object that holds the same for each lab's name.
     """
     from engine.cli.options import named_lab
     from engine.commands import open_labs
@@ -157,18 +167,14 @@ def output(
     with Session(terminal.after_greeting) as session:
         sites = open_labs(session, request)
         found = {site.lab.name: _outputs(terminal, site, request, name) for site in sites}
-    if name is not None:
-        for site in sites:
-            value = found[site.lab.name][name]
-            if as_json:
-                terminal.json(value, secret=True)
-            else:
-                _value(terminal, value, site.lab.name if len(sites) > 1 else "")
-        return 0
     if as_json:
-        terminal.json(next(iter(found.values())) if len(found) == 1 else found, secret=True)
-        return 0
-    _table(terminal, sites, found, show_sensitive)
+        told = {lab: values if name is None else values[name] for lab, values in found.items()}
+        terminal.json(next(iter(told.values())) if len(told) == 1 else told, secret=True)
+    elif name is not None:
+        for lab, values in found.items():
+            _value(terminal, values[name], lab if len(sites) > 1 else "")
+    else:
+        _table(terminal, sites, found, show_sensitive)
     return 0
 
 
@@ -183,11 +189,11 @@ def _outputs(terminal: Terminal, site: Site, request: Request, name: str | None)
 
 def _value(terminal: Terminal, value: Any, lab: str) -> None:
     from engine.refs import holds_unknown
-    from engine.render.values import to_json
+    from engine.render.values import compact, to_json
 
-    if holds_unknown(value):
+    if holds_unknown(value) and not lab:
         raise LabctlError("This output is not known yet.", "Say labctl apply first.")
-    text = value if isinstance(value, str) else to_json(value)
+    text = value if isinstance(value, str) else compact(value) if lab else to_json(value)
     terminal.out(f"{lab}  {text}" if lab else text, secret=True)
 
 
@@ -196,12 +202,12 @@ def _table(
 ) -> None:
     from engine.render.report import outputs_text
 
-    for site in sites:
-        _greet(terminal, site.lab)
-        if not show_sensitive:
-            terminal.hide(secret for one in sites for secret in one.lab.secrets)
-        masked = frozenset() if show_sensitive else site.lab.sensitive_outputs
-        text = outputs_text(found[site.lab.name], masked, paint=terminal.paint)
+    labs = [site.lab for site in sites]
+    greet(terminal, labs)
+    for lab in labs:
+        heading(terminal, lab, labs)
+        masked = frozenset() if show_sensitive else lab.sensitive_outputs
+        text = outputs_text(found[lab.name], masked, paint=terminal.paint)
         terminal.out(text or "The playbook has no outputs.", secret=show_sensitive)
 
 
@@ -209,7 +215,10 @@ def _table(
 @lab_options
 @_JSON
 def check(terminal: Terminal, asked: Asked, *, as_json: bool) -> int:
-    """Carry out the playbook's checks; exits with 1 if one does not pass."""
+    """Carry out the playbook's checks; exits with 1 if one does not pass.
+
+    With --json a list of {"name", "passed", "detail"}; for a roster an object with such a list for each lab.
+    """
     from engine.commands import check_site, open_labs, side_by_side
     from engine.render.problems import error_text
     from engine.render.tables import checks_text
@@ -219,10 +228,12 @@ def check(terminal: Terminal, asked: Asked, *, as_json: bool) -> int:
     passed, documents = True, {}
     with Session(terminal.after_greeting) as session:
         sites = open_labs(session, request)
-        terminal.hide(secret for site in sites for secret in site.lab.secrets)
+        labs = [site.lab for site in sites]
+        greet(terminal, labs)
         found = side_by_side(sites, lambda site: check_site(site, request))
     for site, results in zip(sites, found, strict=True):
-        _greet(terminal, site.lab)
+        if not as_json:
+            heading(terminal, site.lab, labs)
         if isinstance(results, LabctlError):
             passed = False
             terminal.say(error_text(results, paint=terminal.message_paint))
@@ -231,7 +242,7 @@ def check(terminal: Terminal, asked: Asked, *, as_json: bool) -> int:
         passed = passed and all(item.passed for item in results)
         documents[site.lab.name] = rows
         if not as_json:
-            terminal.out(checks_text(rows, paint=terminal.paint))
+            terminal.out(checks_text(rows, paint=terminal.paint, width=terminal.width))
     if as_json:
         terminal.json(next(iter(documents.values())) if len(sites) == 1 and documents else documents)
     return 0 if passed else 1
@@ -249,9 +260,12 @@ def graph(terminal: Terminal, asked: Asked, *, destroy: bool) -> int:
 
     request = replace(resolve(asked, terminal), destroy=destroy)
     with Session(terminal.after_greeting) as session:
-        for site in open_labs(session, request):
-            _greet(terminal, site.lab)
+        sites = open_labs(session, request)
+        greet(terminal, [site.lab for site in sites])
+        for site in sites:
             steps = schedule(plan_site(site, request).plan)
+            if not steps:
+                terminal.say("There is nothing to do, so the graph is empty.")
             terminal.out(graph_text(site.lab.name, list(steps.nodes), list(steps.edges)))
     return 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
@@ -15,6 +15,7 @@ from engine.cli.terminal import Terminal
 from engine.errors import Invalid, Problem
 
 if TYPE_CHECKING:
+    from engine.lab import Lab
     from engine.ledger import Ledger
     from engine.saved import Request
 
@@ -152,18 +153,56 @@ def _again(documents: list[Mapping[str, Any]], asked: Asked) -> Request:
     from engine.saved import request_of
 
     if not documents:
-        raise Invalid(
-            [
-                Problem(
-                    None,
-                    "No playbook is given, and none was planned here yet.",
-                    "Name one: labctl plan FILE.yml",
-                )
-            ]
-        )
+        words = "No playbook is given, and none was planned here yet."
+        raise Invalid([Problem(None, words, which_playbook())])
     kept = request_of(documents[0], asked.variables)
     student = asked.student or (kept.student if len(documents) == 1 else None)
+    kept = from_here(kept)
     return replace(kept, student=student, only=(), skip=(), replace=(), destroy=False, newer_images=False)
+
+
+def from_here(request: Request) -> Request:
+    """The request with its files named as they are said from here, for messages."""
+    playbook = Path(shown(request.playbook)) if request.playbook else None
+    return replace(request, playbook=playbook, inventory=Path(shown(request.inventory)))
+
+
+def which_playbook() -> str:
+    """What to say where no playbook was named: one that is here, or how to get one."""
+    from engine.here import Here
+    from engine.starting import names
+
+    there = [str(path) for path in Here(Path.cwd()).playbooks()]
+    if there:
+        return "\n".join(["Name one:", *(f"  labctl plan {path}" for path in there[:5])])
+    ships = names()[0]
+    return (
+        f"Name one: labctl plan FILE.yml\nOr start from one that ships: labctl init {ships},"
+        f" then labctl plan playbooks/{ships}.yml"
+    )
+
+
+def greet(terminal: Terminal, labs: Sequence[Lab]) -> None:
+    """The first line: which labs, and where this acts. From here on, their secrets are masked.
+
+    Raises Invalid for an empty roster.
+    """
+    from engine.target import place
+
+    terminal.hide(secret for lab in labs for secret in lab.secrets)
+    if not labs:
+        raise Invalid([Problem(None, "The roster has no students.", "Write a line for each in its CSV.")])
+    names = labs[0].name
+    if len(labs) > 1:
+        names = f"{names.partition('/')[0]}, {len(labs)} labs"
+    terminal.greet(f"{names} · {place(labs[0].target)}")
+
+
+def heading(terminal: Terminal, lab: Lab, labs: Sequence[Lab]) -> None:
+    """Above what is told of one lab of several: its name."""
+    if len(labs) > 1:
+        first = "" if lab is labs[0] else "\n"
+        terminal.out(first + terminal.paint(lab.name, "bold"))
 
 
 def named(documents: list[Mapping[str, Any]], request: Request) -> str:

@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
+import linecache
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
-from engine.errors import Invalid, Problem
+from engine.errors import Invalid, Problem, Where
 from engine.render.paint import Paint
+
+_PLAIN = {"…": "...", "→": "->", "·": "-", "“": '"', "”": '"', "’": "'", "–": "-", "—": "-"}
+"""For terminals that know ASCII only."""
+
+
+def make_writable() -> None:
+    """See to it that stdout and stderr are there and take any text, whatever the locale is."""
+    codecs.register_error("labctl", _in_plain)
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(nowhere, "r" if name == "stdin" else "w", encoding="utf-8"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="labctl")
+
+
+def source_line(where: Where) -> str | None:
+    """The line of the user's file that a problem stands in."""
+    return linecache.getline(where.file, where.line) or None
+
+
+def _in_plain(error: UnicodeError) -> tuple[str, int]:
+    """What stands for characters that cannot be written."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    piece = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(character, "?") for character in piece), error.end
 
 
 class Terminal:

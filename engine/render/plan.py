@@ -24,7 +24,8 @@ def plan_text(
     values are not cut and unchanged resources are listed.
     """
     shown = [change for change in plan.changes if _worth_showing(change, verbose)]
-    blocks = ["\n".join(_block(change, paint, _WIDE if verbose else width, verbose)) for change in shown]
+    room = _WIDE if verbose else width
+    blocks = ["\n".join(_block(change, paint, room, verbose, destroy)) for change in shown]
     return "\n".join([*_spaced(blocks, shown), *_tail(plan, paint, verbose, bool(blocks), destroy)])
 
 
@@ -47,7 +48,8 @@ def _tail(plan: Plan, paint: Paint, verbose: bool, blocks: bool, destroy: bool) 
         yield f"Note: {note}"
     kept = sum(not _worth_showing(change, verbose) for change in plan.changes)
     if kept and plan.pending:
-        yield paint(f"{counted(kept, 'resource is', 'resources are')} as wanted (-v lists them).", "dim")
+        words = ("resource stays", "resources stay") if destroy else ("resource is", "resources are")
+        yield paint(f"{counted(kept, *words)}{'' if destroy else ' as wanted'} (-v lists them).", "dim")
     if destroy and not plan.pending:
         yield paint(f"No changes. Nothing of {plan.lab} is there to destroy.", "bold")
         return
@@ -78,18 +80,26 @@ def cost_lines(plan: Plan) -> Iterator[str]:
         yield f"Price unknown: {', '.join(unpriced)}."
 
 
-def _block(change: Change, paint: Paint, width: int, verbose: bool) -> Iterator[str]:
+def _block(change: Change, paint: Paint, width: int, verbose: bool, destroy: bool) -> Iterator[str]:
     colour = _COLOURS[change.action]
     symbol = _SYMBOLS[change.action]
     if change.action == "keep":
         symbol = "=" if change.adopts else "." if change.forgets else symbol
-    words = change.cause or ({"=": "is taken on as found", ".": "is only forgotten"}.get(symbol, ""))
+    words = _why(change, destroy) or {"=": "is taken on as found", ".": "is only forgotten"}.get(symbol, "")
     cause = f": {words}" if words else ""
     # The cause is the plan's most useful word, so it is never cut.
     yield f"{paint(symbol.rjust(3), colour)} {paint(change.address, 'bold')} {change.kind}{cause}"
     for note in change.notes:
         yield paint(f"      ({note})", "dim")
     yield from _fields(change, paint, width, verbose)
+
+
+def _why(change: Change, destroy: bool) -> str:
+    """The cause; where a whole lab is destroyed it is the same for all, and goes without saying."""
+    if change.action != "delete" or change.goes_with is None:
+        return "" if destroy and change.action in ("delete", "keep") else change.cause
+    with_host = f"goes with {change.goes_with}"
+    return with_host if destroy or not change.cause else f"{change.cause}, {with_host}"
 
 
 def _fields(change: Change, paint: Paint, width: int, verbose: bool) -> Iterator[str]:

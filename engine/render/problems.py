@@ -11,10 +11,16 @@ SourceLine = Callable[[Where], str | None]
 """The line of source at a place; None where it cannot be read."""
 
 
-def problems_text(problems: Sequence[Problem], source: SourceLine, *, paint: Paint = PLAIN) -> str:
-    """Every problem as a block, in the order given, and how many there are."""
+def problems_text(
+    problems: Sequence[Problem], source: SourceLine, *, paint: Paint = PLAIN, closing: bool = True
+) -> str:
+    """Every problem as a block, in the order given, and how many there are.
+
+    A single one of the command line says enough by itself; without `closing` so do all.
+    """
     blocks = ["\n".join(_problem(problem, source, paint)) for problem in problems]
-    blocks.append(f"{counted(len(problems), 'problem')}. Nothing was touched.")
+    if closing and (len(problems) > 1 or any(problem.where for problem in problems)):
+        blocks.append(f"{counted(len(problems), 'problem')}. Nothing was touched.")
     return "\n\n".join(blocks)
 
 

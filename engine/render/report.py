@@ -42,7 +42,8 @@ def ended_line(result: StepResult, name: str, paint: Paint) -> str:
         return f"{name}: {paint('skipped', 'yellow')}{_because(result)}"
     if result.outcome == "interrupted":
         return f"{name}: {paint('not started', 'yellow')}"
-    return f"{name}: {paint(f'{verb} failed', 'red')}: {result.error}"
+    # The rest of a long message stands in the report at the end.
+    return f"{name}: {paint(f'{verb} failed', 'red')}: {(result.error.splitlines() or [''])[0].rstrip(':')}"
 
 
 def _because(result: StepResult) -> str:

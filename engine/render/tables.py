@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -16,10 +17,15 @@ def show_text(lab: str, entries: Sequence[Entry], *, paint: Paint = PLAIN, verbo
     """Everything the ledger has of a lab, one line each; with `verbose` what was last read of each."""
     if not entries:
         return f"{lab} has made nothing, or everything it made is gone."
-    rows = [(entry.address, entry.kind, entry.id or "(not confirmed)", _remarks(entry)) for entry in entries]
-    lines = columns([("address", "kind", "id", ""), *rows])
+    ordered = _by_host(entries)
+    rows = [(("  " if one.host else "") + one.address, one.kind, _told(one)) for one in ordered]
+    lines = columns([("address", "kind", "id"), *rows])
     told = [paint(lines[0], "bold")]
-    for entry, line in zip(entries, lines[1:], strict=True):
+    host = None
+    for entry, line in zip(ordered, lines[1:], strict=True):
+        if entry.host != host:
+            host = entry.host
+            told.append(paint(f"on {host}", "dim"))
         told.append(line)
         if verbose:
             told += columns(
@@ -29,12 +35,21 @@ def show_text(lab: str, entries: Sequence[Entry], *, paint: Paint = PLAIN, verbo
     return "\n".join(told)
 
 
+def _by_host(entries: Sequence[Entry]) -> list[Entry]:
+    """Things of the cloud first, then what lives on each host; otherwise in the order they were made."""
+    hosts = list(dict.fromkeys([None, *(entry.host for entry in entries)]))
+    return sorted(entries, key=lambda entry: hosts.index(entry.host))
+
+
+def _told(entry: Entry) -> str:
+    remarks = _remarks(entry)
+    return (entry.id or "(not confirmed)") + (f" ({remarks})" if remarks else "")
+
+
 def _remarks(entry: Entry) -> str:
     words = []
-    if entry.host:
-        words.append(f"on {entry.host}")
     if entry.adopted:
-        words.append("taken on, never deleted")
+        words.append("taken on")
     if entry.retain:
         words.append("retained")
     if entry.protect:
@@ -66,24 +81,40 @@ def show_data(lab: str, entries: Sequence[Entry]) -> dict[str, Any]:
 
 def history_text(events: Sequence[Event], *, paint: Paint = PLAIN) -> str:
     """A lab's history as lines, runs set apart from each other."""
+    if not events:
+        return "Nothing has been done yet."
+    width = max((len(event.address) for event in events if event.address), default=0)
     lines: list[str] = []
     run = None
     for event in events:
         if event.run != run and run is not None:
             lines.append("")
         run = event.run
-        lines.append(_event(event, paint))
-    return "\n".join(lines) if lines else "Nothing has been done yet."
+        lines.append(_event(event, width, paint))
+    return "\n".join(lines)
 
 
-def _event(event: Event, paint: Paint) -> str:
+def _event(event: Event, width: int, paint: Paint) -> str:
     at = event.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     colour = {"failed": "red", "done": "green"}.get(event.outcome, "dim")
     if event.address is None:
-        detail = f": {event.detail}" if event.detail else ""
-        return f"{at}  {paint(f'{event.verb} {event.outcome}'.strip(), 'bold')}{detail}"
-    detail = f"  {event.detail}" if event.detail else ""
-    return f"{at}    {event.verb:<7} {event.address}  {paint(event.outcome, colour)}{detail}"
+        return f"{at}  {_run_line(event, paint)}"
+    cells = f"{at}    {event.verb:<7} {event.address:<{width}}  {paint(event.outcome, colour)}"
+    if not event.detail or event.outcome != "failed":
+        return cells
+    first, *more = event.detail.splitlines()
+    return "\n".join([f"{cells}  {first}", *(f"        {line}" for line in more)])
+
+
+def _run_line(event: Event, paint: Paint) -> str:
+    """How a run began or ended: `apply started: 9 to create  (apply-1a2b3c4d)`."""
+    word = event.run.partition("-")[0] or "run"
+    if event.verb == "run":
+        counts = [part for part in event.detail.split(", ") if part and not part.startswith("0 ")]
+        told = f": {', '.join(counts)}" if counts else ""
+        return f"{paint(f'{word} {event.outcome}', 'bold')}{told}  {paint(f'({event.run})', 'dim')}"
+    detail = f", {event.detail}" if event.detail else ""
+    return paint(f"{word} ended: {event.outcome}{detail}", "bold")
 
 
 def history_data(events: Sequence[Event]) -> list[dict[str, Any]]:
@@ -105,21 +136,24 @@ def _iso(at: datetime) -> str:
     return at.isoformat(timespec="seconds")
 
 
-def checks_text(results: Sequence[Mapping[str, Any]], *, paint: Paint = PLAIN) -> str:
-    """A table of checks: what passed, what did not and why."""
+def checks_text(results: Sequence[Mapping[str, Any]], *, paint: Paint = PLAIN, width: int = 80) -> str:
+    """A table of checks: what passed, what did not and why; what is too wide stands on lines of its own."""
     if not results:
         return "The playbook has no checks."
-    rows = [
-        ("passed" if item["passed"] else "FAILED", str(item["name"]), str(item["detail"])) for item in results
-    ]
-    lines = columns(rows)
-    painted = [
-        paint(line[:6], "green" if item["passed"] else "red") + line[6:]
-        for line, item in zip(lines, results, strict=True)
-    ]
+    pad = max(len(str(item["name"])) for item in results)
+    lines = [line for item in results for line in _check(item, pad, width, paint)]
     failed = sum(not item["passed"] for item in results)
     words = f"{failed} of {counted(len(results), 'check')} failed." if failed else _all_passed(len(results))
-    return "\n".join([*painted, "", paint(words, "red" if failed else "green")])
+    return "\n".join([*lines, "", paint(words, "red" if failed else "green")])
+
+
+def _check(item: Mapping[str, Any], pad: int, width: int, paint: Paint) -> list[str]:
+    mark = paint("passed", "green") if item["passed"] else paint("FAILED", "red")
+    name, detail = str(item["name"]), str(item["detail"])
+    if len("passed") + 2 + pad + 2 + len(detail) <= width:
+        return [f"{mark}  {name.ljust(pad)}  {detail}"]
+    return [f"{mark}  {name}", *textwrap.wrap(detail, width, initial_indent=" " * 8,
+            subsequent_indent=" " * 8, break_long_words=False, break_on_hyphens=False)]  # fmt: skip
 
 
 def _all_passed(number: int) -> str:

@@ -42,7 +42,7 @@ def compact(value: Any, *, top: bool = True) -> str:
 
 def _text(value: str, top: bool) -> str:
     if _HASH.fullmatch(value):
-        return value[:19] + "…"
+        return f"(contents {value[7:15]})"
     if top and value and value == value.strip() and value.isprintable():
         return value
     if not top and _BARE.fullmatch(value):

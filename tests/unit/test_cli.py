@@ -89,7 +89,14 @@ def test_validate_imports_neither_the_cloud_nor_ssh(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("frobnicate",), "No such command 'frobnicate'"),
+        (("frobnicate",), "Error: There is no command frobnicate.\n  labctl --help says more.\n"),
+        (("aply",), "There is no command aply. Did you mean apply?"),
+        (("tiny.yml",), "A playbook comes after a command: labctl plan tiny.yml"),
+        (("plan", "--jsn"), "No such option"),
+        (("plan", "tny.yml"), "Did you mean tiny.yml?"),
+        (("plan", "."), ". is a folder, not a playbook.\n  There are: tiny.yml."),
+        (("plan", "-i", ".", "tiny.yml"), ". is a folder, not an inventory."),
+        (("destroy", "hw02@sandbox"), "The ledger has no lab hw02@sandbox."),
         (("plan", "a.yml", "b.yml"), "One playbook at a time, not 2: a.yml, b.yml."),
         (("plan", "-e", "novalue"), "-e takes NAME=VALUE, not 'novalue'."),
         (("plan", "--parallel", "many"), "Invalid value for '--parallel'"),

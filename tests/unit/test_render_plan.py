@@ -55,7 +55,7 @@ def test_a_create_lists_its_fields_and_cuts_long_values() -> None:
       published_ports  [8003:80]
       command          xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
       unit             [Unit] … (2 lines)
-      build            sha256:aaaaaaaaaaaa…
+      build            (contents aaaaaaaa)
 
 Plan: 1 to add, 0 to change, 0 to destroy.
 """

@@ -107,8 +107,9 @@ def test_show_lists_what_was_made() -> None:
         "\n" + show_text("a@b", entries)
         == """
 address  kind              id
-vpc      ec2_vpc_net       vpc-1            taken on, never deleted
-web      docker_container  (not confirmed)  on bastion
+vpc      ec2_vpc_net       vpc-1 (taken on)
+on bastion
+  web    docker_container  (not confirmed)
 
 2 resources in a@b."""
     )
@@ -118,15 +119,19 @@ web      docker_container  (not confirmed)  on bastion
 
 def test_history_sets_runs_apart() -> None:
     events = [
-        Event(AT, "r1", None, "run", "started", "1 to create"),
-        Event(AT, "r1", "vpc", "create", "done"),
-        Event(AT, "r2", None, "run", "started"),
+        Event(AT, "apply-1", None, "run", "started", "2 to create, 0 to update"),
+        Event(AT, "apply-1", "vpc", "create", "done", "not there yet"),
+        Event(AT, "apply-1", "net", "create", "failed", "no room"),
+        Event(AT, "apply-1", None, "end", "failed", "1 failed"),
+        Event(AT, "destroy-2", None, "run", "started"),
     ]
     lines = history_text(events).splitlines()
-    assert len(lines) == 4
-    assert lines[0].endswith("run started: 1 to create")
-    assert lines[1].endswith("create  vpc  done")
-    assert lines[2] == ""
+    assert lines[0].endswith("  apply started: 2 to create  (apply-1)")
+    assert lines[1].endswith("  create  vpc  done")
+    assert lines[2].endswith("  create  net  failed  no room")
+    assert lines[3].endswith("  apply ended: failed, 1 failed")
+    assert lines[4] == ""
+    assert lines[5].endswith("  destroy started  (destroy-2)")
 
 
 def test_checks_are_a_table() -> None:
@@ -141,6 +146,11 @@ def test_checks_are_a_table() -> None:
         "1 of 2 checks failed.",
     ]
     assert checks_text(rows[:1]).endswith("The check passed.")
+    long = [{"name": "site", "passed": False, "detail": "http://host.example:8003/ does not answer: refused"}]
+    assert checks_text(long, width=62).splitlines()[:2] == [
+        "FAILED  site",
+        "        http://host.example:8003/ does not answer: refused",
+    ]
 
 
 def test_commands_on_hosts_go_through_ssh() -> None:
