@@ -6,6 +6,7 @@ Their values are replaced wherever and however they appear.
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
@@ -92,7 +93,8 @@ def _forms(piece: str) -> Iterator[str]:
     for quoted in (quote(piece, safe=""), quote(piece), quote_plus(piece)):
         if quoted != piece:
             yield re.escape(quoted)
-    for encoded in _in_base64(piece.encode()):
+    shown = dict.fromkeys((piece, json.dumps(piece)[1:-1], json.dumps(piece, ensure_ascii=False)[1:-1]))
+    for encoded in dict.fromkeys(form for text in shown for form in _in_base64(text.encode())):
         # What encodes may break its lines anywhere.
         yield r"\s{0,2}".join(re.escape(each) for each in encoded)
 

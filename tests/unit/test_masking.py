@@ -68,6 +68,14 @@ def test_a_secret_in_base64_is_masked_across_the_ends_of_lines(width, shift):
     assert MASK in masked
 
 
+def test_a_secret_in_json_in_base64_is_masked():
+    for ensure_ascii in (True, False):
+        document = json.dumps({"Env": [f"A={NASTY}é"]}, ensure_ascii=ensure_ascii)
+        masked = Masker([f"{NASTY}é"]).text(base64.b64encode(document.encode()).decode())
+        assert base64.b64encode(b'"a\\" word-quote')[4:-4].decode() not in masked
+        assert MASK in masked
+
+
 def test_the_lines_of_a_secret_are_masked_one_by_one():
     masked = Masker(["first-line-aa\n second'line-bb\nc"]).text("$ first-line-aa\n$  second'\"'\"'line-bb")
     assert "line" not in masked
