@@ -18,6 +18,7 @@ from engine.sandbox.aws.server import Endpoint
 from engine.sandbox.control import Control
 from engine.sandbox.fleet import Fleet, MakeMachine, simulated
 from engine.sandbox.locks import held
+from engine.sandbox.ports import listeners
 from engine.sandbox.settings import Settings
 from engine.sandbox.socks import Socks
 from engine.sandbox.wires import Wires
@@ -47,7 +48,9 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
     cloud.keep_disk = lambda instance, image: _image(loop, fleet, instance, image)
     cloud.watchers.append(lambda: _tell(loop, fleet))
     socks = Socks(wires)
-    socks_port = await socks.start()
+    listen = listeners(state / "ports.json", ("aws", "network"))
+    places = {name: f"127.0.0.1:{listener.getsockname()[1]}" for name, listener in listen.items()}
+    await socks.start(listen["network"])
 
     def settle(new: Settings) -> None:
         TimedState.boot_seconds, TimedState.ssh_seconds = new.boot_seconds, new.ssh_seconds
@@ -57,11 +60,11 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
 
     secret, secret_id = secrets.token_urlsafe(24), secrets.token_hex(8)
     control = Control(secret, secret_id, lambda: _end(loop, ended), settle)
-    endpoint = Endpoint(control, cloud.lock, cloud.changed)
+    endpoint = Endpoint(listen["aws"], control, cloud.lock, cloud.changed)
     info = {
         "pid": os.getpid(),
-        "aws_endpoint": f"http://127.0.0.1:{endpoint.port}",
-        "socks_proxy": f"127.0.0.1:{socks_port}",
+        "aws_endpoint": f"http://{places['aws']}",
+        "socks_proxy": places["network"],
         "settings": settings.as_dict(),
         "secret": secret,
         "secret_id": secret_id,

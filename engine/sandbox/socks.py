@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import socket
 
 from engine.sandbox.wires import NoSuchHost, Wires
 
@@ -23,10 +24,9 @@ class Socks:
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
-    async def start(self) -> int:
-        """Begins to listen; the port."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return int(self._server.sockets[0].getsockname()[1])
+    async def start(self, listener: socket.socket) -> None:
+        """Begins to answer on `listener`."""
+        self._server = await asyncio.start_server(self._serve, sock=listener)
 
     async def stop(self) -> None:
         """Listens no longer, and cuts the connections there are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -25,19 +26,26 @@ class _Quiet(MotoRequestHandler):
 class Endpoint:
     """moto's server with the sandbox's own pages under `/_labctl/`.
 
-    `control` answers those; `changed` is told after each request to a service other than EC2 that may
-    have changed something (EC2's are told by the guard).
+    It answers on `listener`, which it takes over. `control` answers those pages; `changed` is told after
+    each request to a service other than EC2 that may have changed something (EC2's are told by the guard).
     """
 
-    def __init__(self, control: Application, lock: threading.RLock, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        control: Application,
+        lock: threading.RLock,
+        changed: Callable[[], None],
+    ) -> None:
         self._moto = DomainDispatcherApplication(create_app)
         self._control = control
         self._lock = lock
         self._changed = changed
-        self._server: BaseWSGIServer = make_server(
-            "127.0.0.1", 0, self._serve, threaded=True, request_handler=_Quiet
-        )
-        self.port = int(self._server.server_address[1])
+        with listener:  # the server keeps a duplicate of it
+            host, port = listener.getsockname()
+            self._server: BaseWSGIServer = make_server(
+                host, port, self._serve, threaded=True, request_handler=_Quiet, fd=listener.fileno()
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
 
     def start(self) -> None:
