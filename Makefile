@@ -1,6 +1,6 @@
 # make lab    the first lab, on the sandbox: installs labctl, plans and applies playbooks/hw02.yml
 # make test   installs what the tests need and runs them all
-# make docs   makes the parts of docs/ that are made from the code: kinds.md and plan.svg
+# make docs   makes anew what the manual takes from the code: kinds.md, plan.svg, CONTRIBUTING.md's quotes
 # make clean  stops the sandbox and removes what the two made
 
 PYTHON ?= python3
@@ -22,6 +22,7 @@ test: .venv/installed-tests
 
 docs: .venv/installed
 	$(BIN)/python -m docs.kinds_page
+	$(BIN)/python -m docs.quotes
 	$(BIN)/python -m docs.picture
 
 .venv/bin/python:

@@ -9,7 +9,7 @@ import click
 import pytest
 from pydantic import BaseModel
 
-from docs import kinds_page
+from docs import kinds_page, quotes
 from engine.cli.app import app
 from engine.kinds import kinds
 from engine.language.documentation import documentation
@@ -17,7 +17,7 @@ from engine.render.kinds_page import groups_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-AGAIN = "docs/kinds.md is not what the kinds and docs/examples.yml say: run `make docs` and commit it"
+AGAIN = "{} is not what the code says: run `make docs`, read the difference and commit it"
 
 
 def ids(path: Path) -> str:
@@ -26,7 +26,14 @@ def ids(path: Path) -> str:
 
 def test_the_page_of_kinds_is_up_to_date() -> None:
     if kinds_page.page() != (ROOT / "docs" / "kinds.md").read_text("utf-8"):
-        pytest.fail(AGAIN, pytrace=False)
+        pytest.fail(AGAIN.format("docs/kinds.md"), pytrace=False)
+
+
+def test_quotes_are_what_stands_in_the_files() -> None:
+    text = quotes.PAGE.read_text("utf-8")
+    assert text.count("<!-- engine/") >= 5
+    if quotes.filled(text) != text:
+        pytest.fail(AGAIN.format("CONTRIBUTING.md"), pytrace=False)
 
 
 def test_every_kind_has_an_example() -> None:
