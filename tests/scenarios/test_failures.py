@@ -134,12 +134,75 @@ def test_an_unreadable_key(place: Place) -> None:
 
 
 def test_a_host_that_never_comes_up(place: Place) -> None:
+    began = time.monotonic()
     said = place.run("apply", "hidden.yml", "--yes", code=1)
+    took = time.monotonic() - began
     assert "port 22" in said.all
-    assert "security group" in said.all
+    assert "why?    no rule of its security groups (shut) lets any address in to port 22\n" in said.out
+    report = said.out[said.out.index("not complete") :]
+    assert report.count("no rule of its security groups") == 1
+    assert "note: waiting for host: port 22 of" in said.err
+    assert "no rule of its security groups" in said.err.partition("note: create failed")[0]
+    assert took < 25
     shown = {resource["address"] for resource in place.json("show", "hidden.yml")["resources"]}
     assert {"host", "group", "key"} <= shown
     place.run("destroy", "hidden.yml", "--yes")
+
+
+def test_the_first_interrupt_gives_up_what_only_waits_for_a_host(place: Place) -> None:
+    (place.folder / "patient.yml").write_text(
+        HIDDEN_HOST.replace("timeout: 6s", "timeout: 100s").replace("hidden", "patient")
+    )
+    with place.start("apply", "patient.yml", "--yes") as applying:
+        output = read_until(applying, "note: waiting")
+        began = time.monotonic()
+        interrupt(applying)
+        output += rest_of(applying)
+    assert applying.returncode == 130, output
+    assert time.monotonic() - began < 3
+    assert "4 done, 1 not started" in output
+    assert "labctl apply patient.yml" in output
+    story = [event for event in place.json("history", "patient.yml") if event["address"] == "note"]
+    assert [event["outcome"] for event in story] == ["interrupted"]
+    held = {resource["address"] for resource in place.json("show", "patient.yml")["resources"]}
+    assert held == {"vpc", "group", "key", "host"}
+    place.run("destroy", "patient.yml", "--yes")
+
+
+def test_two_interrupts_stop_at_once_and_lose_nothing(place: Place) -> None:
+    with place.start("apply", "small.yml", "--yes") as applying:
+        output = read_until(applying, "host: waiting")
+        began = time.monotonic()
+        interrupt(applying)
+        time.sleep(0.05)
+        interrupt(applying)
+        output += rest_of(applying)
+    assert applying.returncode == 130, output
+    assert time.monotonic() - began < 1
+    assert "Stopped at once" in output
+    place.run("apply", "small.yml", "--yes")
+    place.run("plan", "small.yml", "--detailed-exitcode")
+    assert len(running(place)) == 1
+    place.run("destroy", "small.yml", "--yes")
+    assert running(place) == []
+    assert [vpc["IsDefault"] for vpc in place.aws().describe_vpcs()["Vpcs"]] == [True]
+
+
+def test_one_interrupt_while_a_machine_starts_waits_for_it(place: Place) -> None:
+    with place.start("apply", "small.yml", "--yes") as applying:
+        output = read_until(applying, "host: waiting")
+        interrupt(applying)
+        output += rest_of(applying)
+    assert applying.returncode in (0, 130), output
+    assert "host: created" in output
+    place.run("plan", "small.yml", "--detailed-exitcode")
+    place.run("destroy", "small.yml", "--yes")
+
+
+def running(place: Place) -> list[str]:
+    states = [{"Name": "instance-state-name", "Values": ["running", "pending"]}]
+    found = place.aws().describe_instances(Filters=states)
+    return [one["InstanceId"] for reservation in found["Reservations"] for one in reservation["Instances"]]
 
 
 def test_a_sandbox_that_was_killed(place: Place) -> None:
@@ -175,10 +238,7 @@ def test_apply_killed_outright_leaves_nothing_behind_after_another_apply_and_des
         os.killpg(applying.pid, signal.SIGKILL)
     place.run("apply", "small.yml", "--yes")
     place.run("plan", "small.yml", "--detailed-exitcode")
-    found = place.aws().describe_instances(
-        Filters=[{"Name": "instance-state-name", "Values": ["running", "pending"]}]
-    )
-    assert sum(len(reservation["Instances"]) for reservation in found["Reservations"]) == 1
+    assert len(running(place)) == 1
     place.run("destroy", "small.yml", "--yes")
     assert [vpc["IsDefault"] for vpc in place.aws().describe_vpcs()["Vpcs"]] == [True]
 
