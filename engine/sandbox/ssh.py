@@ -25,6 +25,8 @@ from engine.sandbox.terminal import Terminal
 BANNER = "OpenSSH_9.6p1 Ubuntu-3ubuntu13.14"
 PATIENCE_SECONDS = 0.4
 """How long a command that seems not to read its input is kept waiting for input that never comes."""
+READERS_PATIENCE_SECONDS = 3.0
+"""The same for one that seems to read: somebody at a terminal who sends nothing has nothing to send."""
 CONNECT_SECONDS = 10.0
 _READERS = re.compile(
     r"\b(cat|dd|read|tee|tar|head|sort|xargs|sh|bash|dash|docker|apt-key|gpg|base64|psql|su)\b"
@@ -215,7 +217,9 @@ class _Door(asyncssh.SSHServer):
         while True:
             shown = folder.replace(home, "~", 1) if folder.startswith(home) else folder
             line = await terminal.line(f"{user}@{self._machine.hostname}:{shown}$ ")
-            if line is None or line.split()[:1] in (["exit"], ["logout"]):
+            words = ["exit"] if line is None else line.split()
+            if line is None or words[:1] in (["exit"], ["logout"]):
+                status = int(words[1]) & 255 if len(words) > 1 and words[1].isdecimal() else status
                 break
             if not line.strip():
                 continue
@@ -235,17 +239,20 @@ class _Door(asyncssh.SSHServer):
 async def _input(process: asyncssh.SSHServerProcess[bytes]) -> bytes:
     """All of a command's input.
 
-    Commands that seem to read it get it whole. Others do not wait for people at a terminal, whose ssh
-    sends no end of input.
+    Commands that seem to read it get it whole, once it has begun. No command waits for people at a terminal,
+    whose ssh sends no end of input.
     """
     if process.term_type:
         return b""
-    if process.command is None or _READERS.search(process.command):
+    if process.command is None:
         return await process.stdin.read()
     parts = []
+    reads = bool(_READERS.search(process.command))
+    patience: float | None = READERS_PATIENCE_SECONDS if reads else PATIENCE_SECONDS
     try:
-        while part := await asyncio.wait_for(process.stdin.read(1 << 16), PATIENCE_SECONDS):
+        while part := await asyncio.wait_for(process.stdin.read(1 << 16), patience):
             parts.append(part)
+            patience = None if reads else PATIENCE_SECONDS
     except TimeoutError:
         pass
     return b"".join(parts)
