@@ -85,11 +85,15 @@ def _block(change: Change, paint: Paint, width: int, verbose: bool, destroy: boo
     symbol = _SYMBOLS[change.action]
     if change.action == "keep":
         symbol = "=" if change.adopts else "." if change.forgets else symbol
-    words = _why(change, destroy) or {"=": "is taken on as found", ".": "is only forgotten"}.get(symbol, "")
+    words, notes = _why(change, destroy), list(change.notes)
+    if not words and symbol == ".":
+        words = notes.pop(0) if notes else "is only forgotten"
+    elif not words and symbol == "=":
+        words = f"is taken on as found ({notes.pop(0)})" if notes else "is taken on as found"
     cause = f": {words}" if words else ""
     # The cause is the plan's most useful word, so it is never cut.
     yield f"{paint(symbol.rjust(3), colour)} {paint(change.address, 'bold')} {change.kind}{cause}"
-    for note in change.notes:
+    for note in notes:
         yield paint(f"      ({note})", "dim")
     yield from _fields(change, paint, width, verbose)
 
@@ -125,7 +129,7 @@ def _created(item: FieldChange, pad: int, paint: Paint, width: int, verbose: boo
         yield head.rstrip()
         yield from (f"        {shorten('- ' + compact(one, top=False), width - 8)}" for one in item.wanted)
     elif lines is None:
-        text = SENSITIVE if item.secret else compact(item.wanted)
+        text = SENSITIVE if item.secret else _wanted(item)
         yield head + shorten(text, max(width - len(head), 20))
     elif verbose:
         yield head.rstrip()
@@ -159,8 +163,12 @@ def _words(item: FieldChange) -> str:
     if item.secret:
         return f"{SENSITIVE} → {SENSITIVE}"
     if _drifted(item):
-        return f"was {compact(item.was)}, is {compact(item.is_)}, wanted {compact(item.wanted)}"
-    return f"{compact(item.is_)} → {compact(item.wanted)}"
+        return f"was {compact(item.was)}, is {compact(item.is_)}, wanted {_wanted(item)}"
+    return f"{compact(item.is_)} → {_wanted(item)}"
+
+
+def _wanted(item: FieldChange) -> str:
+    return compact(item.wanted) + (f" ({item.alias})" if item.alias else "")
 
 
 def _drifted(item: FieldChange) -> bool:
