@@ -82,6 +82,8 @@ class FieldChange:
     wanted: Any
     replaces: bool = False
     secret: bool = False
+    alias: str = ""
+    """The name in the playbook that `wanted` stands for (`ubuntu-22.04` for an image's id)."""
 
 
 @dataclass(frozen=True)

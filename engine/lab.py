@@ -56,6 +56,8 @@ class Declared:
     """Names of its own for templates: `item` and `loop_index`."""
     positions: Mapping[tuple[str | int, ...], Where] = field(default_factory=dict)
     """Where each field stands in the playbook, by path below the kind key."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """By field, the name (`ubuntu-22.04`) that the pinned id in it stands for."""
 
 
 @dataclass(frozen=True)

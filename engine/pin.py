@@ -34,21 +34,21 @@ def pin(lab: Lab, world: World, *, newer: bool = False) -> Lab:
     pinned = {} if lab.lock_file is None else _read(lab.lock_file)
     here: dict[str, str] = dict(pinned.get(lab.target.region) or {})
     asked: dict[str, str] = {}
-    ids: dict[tuple[str, str], str] = {}
+    ids: dict[_Name, str] = {}
     for one in found:
         id = asked.get(one.name) or (None if newer else here.get(one.name))
         if id is None:
             job = Job(address=one.declared.address)
             id = one.declared.kind.resolve(world.on(job), one.field, one.name)
             asked[one.name] = id
-        ids[one.declared.address, one.field] = id
+        ids[one] = id
     fresh = {name: id for name, id in asked.items() if name != id}
     if fresh and lab.lock_file is not None:
         _add(lab.lock_file, lab.target.region, fresh, newer=newer)
     return _with(lab, ids)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Name:
     declared: Declared
     field: str
@@ -64,11 +64,13 @@ def _names(lab: Lab) -> Iterator[_Name]:
                 yield _Name(declared, field, value)
 
 
-def _with(lab: Lab, ids: dict[tuple[str, str], str]) -> Lab:
+def _with(lab: Lab, ids: dict[_Name, str]) -> Lab:
     resources = dict(lab.resources)
-    for (address, field), id in ids.items():
-        declared = resources[address]
-        resources[address] = replace(declared, fields={**declared.fields, field: id})
+    for one, id in ids.items():
+        declared = resources[one.declared.address]
+        aliases = dict(declared.aliases) if one.name == id else {**declared.aliases, one.field: one.name}
+        fields = {**declared.fields, one.field: id}
+        resources[declared.address] = replace(declared, fields=fields, aliases=aliases)
     return replace(lab, resources=resources)
 
 

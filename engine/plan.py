@@ -421,7 +421,7 @@ class _Draft:
             declared.kind.kind,
             action,  # type: ignore[arg-type]
             cause,
-            fields,
+            tuple(replace(one, alias=declared.aliases.get(one.name, "")) for one in fields),
             declared,
             observation,
             needs=declared.needs,

@@ -7,6 +7,7 @@ import pytest
 from engine.errors import Invalid
 from engine.pin import pin
 from engine.refs import Template
+from engine.render.plan import plan_data, plan_text
 from tests.fakes import Box, Place, declare, lab_of
 
 
@@ -53,3 +54,19 @@ def test_a_broken_lock_file_is_told(tmp_path, text):
     with pytest.raises(Invalid) as caught:
         pin(toy, Place().world(toy))
     assert caught.value.problems[0].where.file == str(toy.lock_file)
+
+
+def test_the_plan_tells_the_name_that_an_id_stands_for(tmp_path):
+    place = Place()
+    toy = lab(tmp_path, "ubuntu", "id-7")
+    planned = place.plan(pin(toy, place.world(toy)))
+    named, plain = (change.fields for change in planned.changes)
+    assert [(item.wanted, item.alias) for item in (*named, *plain)] == [
+        ("id-ubuntu-1", "ubuntu"),
+        ("id-7", ""),
+    ]
+    assert "label  id-ubuntu-1 (ubuntu)\n" in plan_text(planned)
+    assert "(ubuntu)" not in str(plan_data(planned))
+    place.carry_out(toy, planned)
+    again = place.plan(pin(toy, place.world(toy), newer=True))
+    assert "label  id-ubuntu-1 → id-ubuntu-4 (ubuntu)  # forces replacement" in plan_text(again)
