@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from engine.lab import Declared, Need
 from engine.resource import Resource, Values
@@ -13,6 +13,9 @@ from engine.resource import Resource, Values
 Action = Literal["create", "update", "replace", "delete", "keep"]
 Verb = Literal["create", "update", "delete", "adopt", "forget"]
 Outcome = Literal["done", "failed", "skipped", "interrupted"]
+
+_SHOWS_WITHIN: Final = 30.0
+"""Seconds after which what was made shows in every read: AWS is only eventually consistent."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,12 @@ class Entry:
     """What was last read of it, without anything secret; for `show` and for contacting hosts."""
     ssh: Mapping[str, Any] | None = None
     """How to log in, for hosts that the playbook no longer has."""
+    made: float = 0.0
+    """When its create was sent, then when it was confirmed: seconds since the epoch; 0 where unknown."""
+
+    def young(self, now: float) -> bool:
+        """Whether it was made so lately that a read may not show it yet."""
+        return 0.0 <= now - self.made < _SHOWS_WITHIN
 
 
 @dataclass(frozen=True)

@@ -376,6 +376,7 @@ class _Run:
             retain=declared.retain,
             protect=declared.protect,
             ssh=login_of(self.lab, declared.address, self.known),
+            made=time.time(),
         )
         if old is not None and not again:
             self._forget(old)
@@ -396,7 +397,9 @@ class _Run:
         change = step.change
         if change.create_first and change.there is not None:
             self._record(replace(change.there.entry, surplus=True))
-        made = self._entry(self._declared(change), resource, replace(entry, id=did.id), did.values)
+        at = time.time() if step.verb == "create" else entry.made
+        confirmed = replace(entry, id=did.id, made=at)
+        made = self._entry(self._declared(change), resource, confirmed, did.values)
         if did.error is not None:
             made = self._as_failed(entry, made)
         self._record(made)

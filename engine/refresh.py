@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -22,17 +23,25 @@ from engine.templating import Scope, construct, scope_of
 from engine.world import World
 
 _SIDE_BY_SIDE: Final = 16
+_ONCE_MORE: Final = 1.5
+"""Seconds after which what was made lately and does not show is asked once more."""
 
 
 def refresh(
-    lab: Lab, entries: Sequence[Entry], world: World, kinds: Mapping[str, type[Resource]]
+    lab: Lab,
+    entries: Sequence[Entry],
+    world: World,
+    kinds: Mapping[str, type[Resource]],
+    *,
+    pause: float = _ONCE_MORE,
 ) -> tuple[Observation, ...]:
     """What is there of all that the ledger remembers of `lab`, and of what its playbook may take on as found.
 
-    One `read_many` per kind and one script per host, side by side. A host that cannot be reached makes what
+    One `read_many` per kind and one script per host, side by side; what was made only now and does not show
+    is asked once more after `pause` seconds. A host that cannot be reached makes what
     lives on it unreadable, with the reason. Raises Unreachable where the target itself does not answer.
     """
-    return _Refresh(lab, entries, world, kinds).run()
+    return _Refresh(lab, entries, world, kinds, pause).run()
 
 
 @dataclass
@@ -41,6 +50,7 @@ class _Refresh:
     entries: Sequence[Entry]
     world: World
     kinds: Mapping[str, type[Resource]]
+    pause: float
     known: dict[str, Values] = field(default_factory=dict)
     """By address, what templates may use: as last read, and as read now."""
     seen: dict[str, Observation] = field(default_factory=dict)
@@ -110,6 +120,13 @@ class _Refresh:
         found += self._adopted(kind)
         ids = list(dict.fromkeys(o.entry.id for o in found if o.entry.id is not None))
         values = kind.read_many(self.world, ids) if ids else {}
+        now = time.time()
+        missing = [
+            o.entry.id for o in found if o.entry.id and o.entry.id not in values and o.entry.young(now)
+        ]
+        if missing:
+            time.sleep(self.pause)
+            values = {**values, **kind.read_many(self.world, missing)}
         return [self._with(observation, values.get(observation.entry.id or "")) for observation in found]
 
     def _with(self, observation: Observation, values: Values | None) -> Observation:

@@ -89,7 +89,8 @@ def settle(task: Task) -> Settled:
             return Settled()
         return Settled((id,), values, owner_of(type(resource), values) != task.world.lab)
     if task.entry.id is None and task.entry.token:
-        found = task.kind.find(task.world)
+        # What a run cut short has just sent may take a moment to show.
+        found = _found(task) if task.entry.young(time.time()) else task.kind.find(task.world)
         if found:
             return Settled(tuple(found), task.kind.read_many(task.world, found[:1]).get(found[0]))
     if resource is not None and adopting(task.kind):

@@ -63,6 +63,9 @@ class Cloud:
     reads: list[tuple[str, int]] = field(default_factory=list)
     faults: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
+    slow: int = 0
+    """How many reads do not show a new thing yet."""
+    hidden: dict[str, int] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     turn: threading.RLock = field(default_factory=threading.RLock)
     hold: Callable[[str, str], None] = lambda verb, address: None
@@ -70,6 +73,10 @@ class Cloud:
 
     def of(self, lab: str, address: str) -> list[Thing]:
         return [thing for thing in self.things.values() if (thing.lab, thing.address) == (lab, address)]
+
+    def shows(self, id: str) -> bool:
+        self.hidden[id] = self.hidden.get(id, 0) - 1
+        return self.hidden[id] < 0
 
     def fault(self, verb: str, address: str) -> str:
         faults = self.faults.get((verb, address), [])
@@ -128,6 +135,7 @@ class InCloud(Resource):
             number = next(cloud.numbers)
             made = Thing(f"i-{number}", type(self).kind, world.lab, job.address, job.token, kept)
             cloud.things[made.id] = made
+            cloud.hidden[made.id] = cloud.slow
             cloud.log.append(("create", job.address))
             if fault == "killed":
                 raise Killed
@@ -145,7 +153,7 @@ class InCloud(Resource):
         cloud = cloud_of(world)
         with cloud.turn:
             cloud.reads.append((cls.kind, len(ids)))
-            found = {id: cloud.things[id] for id in ids if id in cloud.things}
+            found = {id: cloud.things[id] for id in ids if id in cloud.things and cloud.shows(id)}
             return {
                 id: {
                     **thing.values,
@@ -196,7 +204,9 @@ class InCloud(Resource):
         with cloud.turn:
             cloud.log.append(("find", job.address))
             return [
-                t.id for t in cloud.of(world.lab, job.address) if t.kind == cls.kind and t.token == job.token
+                t.id
+                for t in cloud.of(world.lab, job.address)
+                if t.kind == cls.kind and t.token == job.token and cloud.shows(t.id)
             ]
 
 
@@ -513,13 +523,19 @@ class Place:
         return World(lab.name, cast(Any, self.cloud), cast(Any, self.hosts))
 
     def look(self, lab: Lab) -> tuple[Observation, ...]:
-        return refresh(lab, self.ledger.entries(lab.name), self.world(lab), KINDS)
+        return refresh(lab, self.ledger.entries(lab.name), self.world(lab), KINDS, pause=0.0)
 
     def plan(self, lab: Lab, **options: Any) -> Plan:
         return plan(lab, self.look(lab), key=self.ledger.key, **options)
 
     def carry_out(
-        self, lab: Lab, planned: Plan, *, stop: threading.Event | None = None, parallel: int = 4
+        self,
+        lab: Lab,
+        planned: Plan,
+        *,
+        stop: threading.Event | None = None,
+        parallel: int = 4,
+        patience: float = 0.0,
     ) -> Report:
         return execute(
             schedule(planned),
@@ -532,7 +548,7 @@ class Place:
             tell=self.events.append,
             stop=stop or threading.Event(),
             run="run-1",
-            patience=0.0,
+            patience=patience,
         )
 
     def apply(self, lab: Lab, **options: Any) -> Report:

@@ -293,3 +293,30 @@ def test_a_host_made_anew_after_others_deleted_it_is_met_as_a_stranger():
     assert forgotten == ["host"]
     assert place.hosts.specs["host"].machine != before.machine
     assert place.plan(a_lab()).idle
+
+
+# -- a cloud that shows what was made only after a while
+
+
+def test_what_was_made_may_take_a_moment_to_show():
+    place = Place()
+    place.cloud.slow = 3
+    report = place.carry_out(two(), place.plan(two()), patience=10)
+    assert report.ok, done(report)
+    place.cloud.slow, other = 3, Place()
+    other.cloud.slow = 1000
+    [failed, *_] = other.carry_out(two(), other.plan(two())).results
+    assert failed.error == "it was made, and is not there when read again"
+
+
+def test_a_create_just_killed_is_looked_for_until_it_had_time_to_show():
+    place = Place()
+    place.cloud.faults["create", "net"] = ["killed"]
+    place.cloud.slow = 3
+    with pytest.raises(Killed):
+        place.apply(two())
+    planned = place.plan(two())
+    assert told(planned)[0] == "create net: its creation was never confirmed"
+    place.cloud.slow = 0
+    assert place.carry_out(two(), planned, patience=60).ok
+    assert len(place.cloud.of("toy@here", "net")) == 1
