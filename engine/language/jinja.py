@@ -14,17 +14,24 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError, meta, nodes
 from jinja2.exceptions import SecurityError
-from jinja2.runtime import Undefined
+from jinja2.runtime import Context, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import pass_context
+from jinja2.visitor import NodeTransformer
 
+from engine.language.budget import CALL, ITEM, MOST, ROUND, Budget, product
 from engine.refs import Ref
 
 _MOST = 1_000_000
 """The longest text, and the largest repetition or width, that a template may make."""
+_BUDGET: Final = "labctl_budget"
+_ROUNDS: Final = "labctl_rounds"
+_JOINED: Final = "labctl_joined"
+"""Names under which the budget and what watches over it are there when a template runs."""
 
 
 class NotKnown(Exception):
@@ -147,15 +154,25 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         _bound(operator, left, right)
-        return super().call_binop(context, operator, left, right)
+        return _paid(_budget_of(context), super().call_binop(context, operator, left, right))
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        # What these make of a text can be a million times as long.
+        if isinstance(obj, str) and attr in ("expandtabs", "translate", "maketrans"):
+            return False
+        return super().is_safe_attribute(obj, attr, value)
 
     def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:
+        budget = _budget_of(context)
+        budget.spend(CALL)
         owner = getattr(obj, "__self__", None)
         if isinstance(owner, str):
             if any(isinstance(each, int) and abs(each) > _MOST for each in args):
                 raise SecurityError(f"a number above {_MOST}")
+            if getattr(obj, "__name__", "") == "join" and args:
+                args = (list(args[0]), *args[1:])
             _bound_product(obj, owner, args)
-        return super().call(context, obj, *args, **kwargs)
+        return _paid(budget, super().call(context, obj, *args, **kwargs))
 
     def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
         return _Absent(f"`{attribute}`", name=attribute, obj=obj, exc=SecurityError)
@@ -171,14 +188,87 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 
 def _bound_product(method: Any, owner: str, args: tuple[Any, ...]) -> None:
-    """Refuse a `replace` that would multiply text beyond the bound."""
+    """Refuse a `replace` or `join` that would multiply text beyond the bound."""
     name = getattr(method, "__name__", "")
-    if (
-        name == "replace"
-        and len(args) > 1
-        and isinstance(args[1], str)
-        and len(owner) * len(args[1]) > _MOST * 10
-    ):
+    by = 0
+    if name == "replace" and len(args) > 1 and isinstance(args[1], str):
+        by = len(args[1])
+    elif name == "join" and args:
+        by = len(args[0])
+    if len(owner) * by > MOST:
+        raise SecurityError("text too long")
+
+
+def _budget_of(context: Context) -> Budget:
+    budget = context.parent.get(_BUDGET)
+    if not isinstance(budget, Budget):
+        raise SecurityError(f"`{_BUDGET}` is a name of labctl's own")
+    return budget
+
+
+def _paid(budget: Budget, made: Any) -> Any:
+    """`made` by one operation, paid for."""
+    if isinstance(made, str | bytes):
+        budget.spend(len(made))
+    elif isinstance(made, list | tuple):
+        budget.spend(ITEM * len(made))
+    return made
+
+
+@pass_context
+def _rounds(context: Context, items: Any, text: int) -> Iterator[Any]:
+    """The items of a loop whose body holds `text` characters, each round paid for."""
+    budget = _budget_of(context)
+    for item in items:
+        budget.spend(ROUND + text)
+        yield item
+
+
+def _joined(*parts: Any) -> str:
+    """What `a ~ b` makes."""
+    return "".join([str(part) for part in parts])
+
+
+@pass_context
+def _shown(context: Context, value: Any) -> Any:
+    """A value that becomes text within a template with statements."""
+    _budget_of(context).weigh(value)
+    return value
+
+
+def _budgeted(name: str, function: Any) -> Any:
+    """The filter `name`, what goes in and what comes out paid for."""
+    first = {"context": lambda c: (c,), "eval_context": lambda c: (c.eval_ctx,)}
+    first["environment"] = lambda c: (c.environment,)
+    leading = first.get(getattr(getattr(function, "jinja_pass_arg", None), "name", ""), lambda c: ())
+
+    @pass_context
+    @functools.wraps(function)
+    def paid(context: Context, *args: Any, **kwargs: Any) -> Any:
+        budget = _budget_of(context)
+        if name == "join" and args and not isinstance(args[0], Later):
+            args = (list(args[0]), *args[1:])
+        for each in (*args, *kwargs.values()):
+            budget.weigh(each)
+        _bound_filter(name, [*args, *kwargs.values()])
+        return _paid(budget, function(*leading(context), *args, **kwargs))
+
+    return paid
+
+
+def _bound_filter(name: str, given: list[Any]) -> None:
+    """Refuse filters that would multiply text beyond the bound."""
+    sizes = [len(each) for each in given if isinstance(each, str | list | tuple)]
+    if name == "replace":
+        sizes = sizes[::2]
+    elif name in ("indent", "wordwrap"):
+        sizes += [each for each in given if isinstance(each, int)]
+    elif name == "sum" and any(isinstance(each, str | list | tuple) for each in given[2:] + given[1:2]):
+        # `sum(start=[])` copies what it has at each item.
+        raise SecurityError("a sum of lists")
+    elif name != "join":
+        return
+    if product(*sizes) > MOST:
         raise SecurityError("text too long")
 
 
@@ -233,17 +323,21 @@ def _environment() -> _Sandbox:
     # What differs from run to run would make every plan differ.
     for name in ("random", "pprint", "xmlattr", "urlize"):
         env.filters.pop(name)
-    for name in ("center", "indent", "wordwrap", "round", "batch", "slice"):
+    env.finalize = _shown
+    for name in ("center", "indent", "wordwrap", "round", "batch", "slice", "tojson"):
         env.filters[name] = _wrapped_width(env.filters[name])
     env.filters["format"] = _formatted
     env.filters |= {
-        "to_json": _to_json,
+        "to_json": _wrapped_width(_to_json),
         "b64encode": lambda text: base64.b64encode(str(text).encode()).decode(),
         "b64decode": lambda text: base64.b64decode(str(text)).decode(),
         "basename": lambda path: posixpath.basename(str(path)),
         "dirname": lambda path: posixpath.dirname(str(path)),
         "quote": lambda text: shlex.quote(str(text)),
+        _JOINED: _joined,
     }
+    env.filters = {name: _budgeted(name, function) for name, function in env.filters.items()}
+    env.filters[_ROUNDS] = _rounds
     env.tests = {
         name: test
         if name in ("defined", "undefined") or hasattr(test, "jinja_pass_arg")
@@ -277,7 +371,17 @@ class Use:
 Lookup = Callable[[str], Any]
 """From a name to what stands for it in an expression; raises Wrong for an unknown name."""
 
-_FAILURES = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RuntimeError)
+_FAILURES = (
+    TemplateError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    RuntimeError,
+    AssertionError,
+    MemoryError,
+)
 
 
 class Expression:
@@ -321,9 +425,14 @@ class Expression:
     def _run(self, values: dict[str, Any]) -> Any:
         if self._compiled is None:
             self._compiled = ENVIRONMENT.from_string(_program(self._source))
-        context = self._compiled.new_context(values)
+        budget = Budget()
+        context = self._compiled.new_context({**values, _BUDGET: budget})
         pieces = list(self._compiled.root_render_func(context))
-        return "".join(pieces) if self.is_statements else context.vars["labctl_value"]
+        if self.is_statements:
+            return "".join(pieces)
+        value = context.vars["labctl_value"]
+        budget.weigh(value)
+        return value
 
 
 def defined(value: Any) -> Any:
@@ -396,6 +505,7 @@ def compiled(text: str) -> Compiled:
     try:
         tree = ENVIRONMENT.parse(text)
         _refuse_other_files(tree)
+        _Watched().visit(tree)
         if all(isinstance(node, nodes.Output) for node in tree.body):
             return Compiled(_pieces(tree, text))
         whole = Expression(tree, text)
@@ -422,6 +532,27 @@ def _pieces(tree: nodes.Template, text: str) -> tuple[str | Expression, ...]:
                 _refuse_unknown_words(node)
                 pieces.append(Expression(node, text))
     return tuple(pieces)
+
+
+class _Watched(NodeTransformer):
+    """Rewrites what the sandbox does not see by itself: rounds of loops, and `~`."""
+
+    def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802 (named by jinja2)
+        self.generic_visit(node)
+        text = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
+        node.iter = self._filter(node.iter, _ROUNDS, [nodes.Const(text)])
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:  # noqa: N802
+        self.generic_visit(node)
+        first, *rest = node.nodes
+        return self._filter(first, _JOINED, rest)
+
+    @staticmethod
+    def _filter(node: nodes.Node, name: str, args: list[nodes.Expr]) -> nodes.Filter:
+        made = nodes.Filter(cast("nodes.Expr", node), name, args, [], None, None, lineno=node.lineno)
+        made.set_environment(ENVIRONMENT)
+        return made
 
 
 def _refuse_unknown_words(tree: nodes.Node) -> None:

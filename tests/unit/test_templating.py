@@ -342,3 +342,49 @@ def test_a_template_is_compiled_once() -> None:
     for _ in range(3000):
         fill(Template("{{ x | upper | replace('A', 'B') }}-{{ x }}"), one)
     assert time.monotonic() - start < 3
+
+
+BOMBS = [
+    "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}",
+    "{% for a in range(90000) %}{{ 'a' * 100000 }}{% endfor %}",
+    "{% for a in range(90000) %}" + "static text " * 1000 + "{% endfor %}",
+    "{{ ('a' * 1000000) | replace('a', 'b' * 100000) }}",
+    "{{ ('a' * 1000000).replace('a', 'b' * 100000) }}",
+    "{{ range(90000) | join('a' * 1000000) }}",
+    "{{ ('a' * 1000000).join(range(90000) | map('string')) }}",
+    "{{ ('\t' * 1000000).expandtabs(1000000) }}",
+    "{{ ('a' * 1000000).translate({97: 'b' * 100000}) }}",
+    "{% set n = namespace(x='aaaaaaaa') %}{% for a in range(40) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+    "{% macro f(n) %}{% if n > 1 %}{{ f(n - 1) }}{{ f(n - 2) }}{% endif %}{% endmacro %}{{ f(45) }}",
+    "{{ ([[[0] * 1000] * 1000] * 1000) | to_json }}",
+    "{{ ([[[0] * 1000] * 1000] * 1000) | string }}",
+    "{{ [[[0] * 1000] * 1000] * 1000 }}",
+    "a {{ [[[0] * 1000] * 1000] * 1000 }}",
+    "{{ ([[0] * 100000] * 100000) | sum(start=[]) }}",
+    "{{ ('a\n' * 400000) | indent(10000) }}",
+    "{{ ('a ' * 400000) | wordwrap(1, wrapstring='b' * 100000) }}",
+    "{{ 1 | to_json(1000000000) }}",
+]
+
+
+@pytest.mark.parametrize("text", BOMBS)
+def test_a_template_cannot_fill_the_machine(text):
+    began = time.monotonic()
+    with pytest.raises(Invalid, match="this is not allowed in a template"):
+        fill(Template(text, HERE), scope())
+    assert time.monotonic() - began < 5
+
+
+def test_large_but_honest_templates_are_filled():
+    text = "{% for a in range(5000) %}line {{ a }} ~ {{ 'x' ~ a ~ 'y' }}\n{% endfor %}"
+    filled = fill(Template(text, HERE), scope())
+    assert filled.count("\n") == 5000
+    assert filled.startswith("line 0 ~ x0y\n")
+    loop = "{% for a in [1, 2] %}{{ loop.last }}{% else %}x{% endfor %}"
+    assert fill(Template(loop, HERE), scope()) == "FalseTrue"
+
+
+@pytest.mark.parametrize("text", ["{{ labctl_budget }}", "{{ 'a' | truncate(1, end='bbb') }}"])
+def test_odd_uses_end_in_words(text):
+    with pytest.raises(Invalid):
+        fill(Template(text, HERE), scope())
