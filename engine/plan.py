@@ -58,6 +58,7 @@ def plan(
     frozen = dict.fromkeys(left, "left as it is: asked for with --skip")
     draft = _settled(there, key, frozen, anew)
     if chosen:
+        there.chosen = frozenset(chosen)
         selected = _selected(draft, chosen)
         frozen |= {address: "" for address in there.addresses if address not in selected}
         draft = _settled(there, key, frozen, anew)
@@ -79,6 +80,8 @@ class There:
         self.renamed: dict[str, str] = {}
         """New address by old, for things that only changed their name in the playbook."""
         self.former: dict[str, str] = {}
+        self.chosen: frozenset[str] = frozenset()
+        """What `--only` names; empty for everything."""
         for observation in observations:
             self._take(observation)
         if not destroy:
@@ -485,6 +488,9 @@ class _Draft:
             )
 
     def _why_part(self, address: str) -> str:
+        if self.there.destroy and self.there.chosen:
+            named = address in self.there.chosen
+            return "asked for with --only" if named else "needs what --only names"
         if self.there.destroy:
             return "the lab is destroyed"
         name = address.partition("[")[0]
@@ -548,7 +554,10 @@ class _Draft:
 
     def _goes(self, address: str) -> bool:
         change = self.changes.get(address)
-        return change is not None and (change.action == "delete" or address in self.gone_first)
+        if change is None:
+            return False
+        stays = change.there is not None and exists(change.there)
+        return change.action == "delete" or (change.forgets and stays) or address in self.gone_first
 
 
 def _stands(need: Need) -> str:

@@ -87,10 +87,25 @@ def test_only_on_destroy_takes_what_needs_it_and_nothing_else():
     place = applied(chain())
     planned = place.plan(chain(), destroy=True, only=["host"])
     assert sorted(told(planned)) == [
-        "delete host: the lab is destroyed",
-        "delete page: the lab is destroyed (goes with host)",
+        "delete host: asked for with --only",
+        "delete page: needs what --only names (goes with host)",
         "keep aside",
         "keep net",
+    ]
+
+
+def test_what_a_skipped_thing_stands_on_is_not_forgotten_either():
+    place = Place()
+    place.cloud.things["i-0"] = Thing("i-0", "found", "", "", "", {**Found().model_dump(), "label": "x"})
+    lab = lab_of(declare("vpc", Found, label="x"), declare("net", Box, pins=["{{ vpc.id }}"]))
+    assert place.apply(lab).ok
+    assert told(place.plan(lab, destroy=True, skip=["net"])) == [
+        "keep net (left as it is: asked for with --skip)",
+        "keep vpc (left as it is: net stands on it)",
+    ]
+    assert told(place.plan(lab, destroy=True)) == [
+        "delete net: the lab is destroyed",
+        "keep vpc: the lab is destroyed (forgets; was there before labctl: forgotten, not deleted)",
     ]
 
 
