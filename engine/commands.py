@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from datetime import time as clock
+from pathlib import Path
 from typing import Any, TypeVar
 
 import networkx as nx
@@ -24,6 +26,7 @@ from engine.errors import LabctlError
 from engine.execute import execute
 from engine.kinds import kinds
 from engine.lab import Check, Lab
+from engine.ledger.who import who
 from engine.load import Outside, load
 from engine.on_host import OnHost
 from engine.pin import pin
@@ -272,10 +275,20 @@ def _carry_out(
         stop=run.stop,
         run=f"{run.command}-{secrets.token_hex(4)}",
         slots=slots,
+        story=_story(item.site.lab, run),
     )
     left, gone = _proof(item) if request.destroy and report.ok else ((), 0)
     item.site.world.hosts.write_ssh_config()
     return Applied(item, report, time.monotonic() - began, left, gone)
+
+
+def _story(lab: Lab, run: Run) -> str:
+    """`labctl apply playbooks/hw02.yml, by ana@laptop`."""
+    words = ["labctl", run.command]
+    if lab.playbook is not None:
+        path, here = lab.playbook.resolve(), Path.cwd().resolve()
+        words.append(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    return f"{shlex.join(words)}, by {who()}"
 
 
 def _proof(item: Planned) -> tuple[tuple[str, ...], int]:

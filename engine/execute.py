@@ -57,10 +57,13 @@ def execute(
     run: str,
     patience: float = 60.0,
     slots: Slots | None = None,
+    story: str = "",
 ) -> Report:
     """Carry out `schedule`, at most `parallel` steps at a time, and tell `tell` how each goes.
 
     Labs that run side by side share `slots`, so that it is that many steps for all of them together.
+
+    `story` says in the history what is carried out, and by whom.
 
     Once `stop` is set what is in flight is finished, what only waits for a host's first contact is given up,
     and nothing new started. What fails takes only what needs it with it. `patience` is how many seconds
@@ -68,7 +71,9 @@ def execute(
     written (nothing new is started then, what was in flight has ended).
     """
     slots = slots or Slots(parallel)
-    return _Run(schedule, plan, lab, world, ledger, kinds, parallel, tell, stop, run, patience, slots).go()
+    return _Run(
+        schedule, plan, lab, world, ledger, kinds, parallel, tell, stop, run, patience, slots, story
+    ).go()
 
 
 @dataclass
@@ -85,6 +90,7 @@ class _Run:
     run: str
     patience: float
     slots: Slots
+    story: str
     known: dict[str, Values] = field(default_factory=dict)
     """By address, what templates may use."""
     entries: dict[str, Entry] = field(default_factory=dict)
@@ -136,8 +142,9 @@ class _Run:
     def _begin(self) -> None:
         if self.steps:
             actions: tuple[Action, ...] = ("create", "update", "replace", "delete")
-            counts = [f"{self.plan.count(action)} to {action}" for action in actions]
-            self._note(None, "run", "started", ", ".join(counts))
+            counted = [(self.plan.count(action), action) for action in actions]
+            counts = ", ".join(f"{count} to {action}" for count, action in counted if count)
+            self._note(None, "run", "started", ": ".join(part for part in (self.story, counts) if part))
         for change in self.plan.changes:
             there = change.there
             if there is None or there.entry.surplus:

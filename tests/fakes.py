@@ -536,6 +536,7 @@ class Place:
         stop: threading.Event | None = None,
         parallel: int = 4,
         patience: float = 0.0,
+        story: str = "",
     ) -> Report:
         return execute(
             schedule(planned),
@@ -549,6 +550,7 @@ class Place:
             stop=stop or threading.Event(),
             run="run-1",
             patience=patience,
+            story=story,
         )
 
     def apply(self, lab: Lab, **options: Any) -> Report:

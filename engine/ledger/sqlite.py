@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import getpass
 import json
 import os
 import secrets
@@ -23,6 +22,7 @@ from engine.errors import LabctlError, Locked
 from engine.lab import Need
 from engine.ledger import Event, Holder
 from engine.ledger.process import alive, started
+from engine.ledger.who import who
 
 T = TypeVar("T")
 
@@ -308,11 +308,10 @@ class SqliteLedger:
                     "wait until it is done; if it will never be, `labctl unlock` frees the lab",
                 )
         now = datetime.now(UTC).isoformat()
-        who = f"{_user()}@{machine}"
         connection.execute(
             "INSERT OR REPLACE INTO locks (lab, who, pid, started, machine, command, since, secret)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (lab, who, os.getpid(), started(os.getpid()), machine, command, now, secret),
+            (lab, who(), os.getpid(), started(os.getpid()), machine, command, now, secret),
         )
 
 
@@ -337,13 +336,6 @@ def _held(connection: sqlite3.Connection, lab: str) -> tuple[Holder, str] | None
         return None
     who, pid, machine, command, since, began = row
     return Holder(who, pid, machine, command, datetime.fromisoformat(since)), began
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        return "somebody"
 
 
 def _body(entry: Entry) -> str:

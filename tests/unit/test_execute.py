@@ -295,6 +295,13 @@ def test_a_host_made_anew_after_others_deleted_it_is_met_as_a_stranger():
     assert place.plan(a_lab()).idle
 
 
+def test_the_history_tells_who_ran_what():
+    place = Place()
+    place.carry_out(two(), place.plan(two()), story="labctl apply toy.yml, by ana@laptop")
+    first, *_ = place.ledger.history("toy@here")
+    assert first.detail == "labctl apply toy.yml, by ana@laptop: 3 to create"
+
+
 # -- a cloud that shows what was made only after a while
 
 
