@@ -9,8 +9,7 @@ BIN = .venv/bin
 .PHONY: lab test docs clean
 
 lab: .venv/installed
-	@$(BIN)/labctl plan playbooks/hw02.yml
-	@$(BIN)/labctl apply --yes
+	@$(BIN)/labctl apply --yes playbooks/hw02.yml
 	@echo
 	@echo 'labctl lies in .venv: say  . .venv/bin/activate  first.'
 
