@@ -28,9 +28,9 @@ PATIENCE_SECONDS = 0.4
 READERS_PATIENCE_SECONDS = 3.0
 """The same for one that seems to read: somebody at a terminal who sends nothing has nothing to send."""
 CONNECT_SECONDS = 10.0
-_READERS = re.compile(
-    r"\b(cat|dd|read|tee|tar|head|sort|xargs|sh|bash|dash|docker|apt-key|gpg|base64|psql|su)\b"
-)
+_READERS = re.compile(r"\b(cat|dd|read|tee|head|sort|xargs|docker|apt-key|gpg|base64|psql)\b")
+_SHELLS = re.compile(r"\b(sh|bash|dash|su|tar)\b")
+"""A program at the other end may keep these open for long before it says what to do."""
 _KEPT = re.compile(r"(export\s+)?[A-Za-z_][A-Za-z0-9_]*=\S*|export\s.*|alias\s.*|set\s.*|umask\s.*")
 _MARK = b"\x1e"
 
@@ -244,7 +244,7 @@ async def _input(process: asyncssh.SSHServerProcess[bytes]) -> bytes:
     """
     if process.term_type:
         return b""
-    if process.command is None:
+    if process.command is None or _SHELLS.search(process.command):
         return await process.stdin.read()
     parts = []
     reads = bool(_READERS.search(process.command))
