@@ -157,7 +157,7 @@ def _by_hand(item: Planned) -> str:
     from engine.target import lab_folder
 
     config = Path(shown(lab_folder(item.site.lab) / "ssh_config"))
-    return commands_text(steps_by_hand(item), config)
+    return commands_text(steps_by_hand(item, config), config)
 
 
 def _print_errors(terminal: Terminal, sites: Sequence[Site], found: Sequence[Any]) -> int:

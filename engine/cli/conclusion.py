@@ -100,9 +100,7 @@ def _proof(terminal: Terminal, item: Applied, request: Request) -> None:
             f"Left there: {change.address} ({change.kind} {change.there.entry.id if change.there else ''})"
         )
     if entries:
-        terminal.out(
-            f"\nDone{f': {read}' if read else ''}.\n{_stay(len(entries))} of {lab}."
-        )
+        terminal.out(f"\nDone{f': {read}' if read else ''}.\n{_stay(len(entries))} of {lab}.")
         return
     told = "; ".join(part for part in (read, "the ledger is empty") if part)
     terminal.out(f"\nNothing of {lab} is left: {told}.")

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.by_hand import Fed
 from engine.change import Step
 
 
@@ -41,7 +42,11 @@ def host_of(step: Step) -> str | None:
 def _over_ssh(command: str, host: str, ssh_config: Path) -> str:
     if command.startswith("#"):
         return command
-    prefix = f"ssh -F {shlex.quote(str(ssh_config))} {shlex.quote(host)}"
+    config, name = f"ssh -F {shlex.quote(str(ssh_config))}", shlex.quote(host)
+    prefix = f"{config} {name}"
+    if isinstance(command, Fed):
+        return f"{command.source} | {prefix} {shlex.quote(command)}"
     if "\n" not in command:
-        return f"{prefix} {shlex.quote(command)}"
+        # -n: what is pasted after it is not for the host.
+        return f"{config} -n {name} {shlex.quote(command)}"
     return f"{prefix} sh -eu <<'END_OF_COMMANDS'\n{command}\nEND_OF_COMMANDS"
