@@ -111,7 +111,7 @@ def make(task: Task) -> Did:
     if isinstance(resource, OnHost):
         return _carry_out(task, resource, resource.natural_id(), None, frozenset(resource.wanted()))
     try:
-        ids = _create(task, resource)
+        ids, whole = _create(task, resource)
     except HalfMade as failure:
         return Did(failure.id, _read_quietly(task, failure.id), error=failure)
     except (LostAnswer, Unreachable):
@@ -119,7 +119,8 @@ def make(task: Task) -> Did:
     except LabctlError as failure:
         found = _found(task)
         return Did(found[0] if found else None, surplus=tuple(found[1:]), error=failure)
-    return replace(_confirmed(task, resource, ids[0]), surplus=tuple(ids[1:]))
+    did = _confirmed(task, resource, ids[0]) if whole else _completed(task, resource, ids[0])
+    return replace(did, surplus=tuple(ids[1:]))
 
 
 def alter(task: Task, id: str) -> Did:
@@ -155,15 +156,16 @@ def remove(task: Task) -> None:
         kind.delete(task.world, id)
 
 
-def _create(task: Task, resource: Resource) -> list[str]:
+def _create(task: Task, resource: Resource) -> tuple[list[str], bool]:
+    """What was made, and whether the create went through to its end."""
     try:
-        return [resource.create(task.world)]
+        return [resource.create(task.world)], True
     except LostAnswer:
         found = _found(task)
         if found:
-            return found
+            return found, False
     # Nothing shows although it had time to: sent once more, with the same token.
-    return [resource.create(task.world)]
+    return [resource.create(task.world)], True
 
 
 def _found(task: Task) -> list[str]:
@@ -178,9 +180,20 @@ def _found(task: Task) -> list[str]:
         time.sleep(next(pauses))
 
 
-def _confirmed(task: Task, resource: Resource, id: str) -> Did:
-    """The thing as it reads, once it reads as wanted or `patience` is over."""
-    deadline = time.monotonic() + task.patience
+def _completed(task: Task, resource: Resource, id: str) -> Did:
+    """The thing whose create was cut short after its first request: what still differs is an update."""
+    did = _confirmed(task, resource, id, task.patience / 15)
+    if did.error is None or did.values is None:
+        return did if did.error is None else _confirmed(task, resource, id)
+    there = replace(task, there=did.values)
+    if all(resource.replaces(name, did.values) for name in there.changed()):
+        return _confirmed(task, resource, id)
+    return alter(there, id)
+
+
+def _confirmed(task: Task, resource: Resource, id: str, patience: float | None = None) -> Did:
+    """The thing as it reads, once it reads as wanted or `patience` (by default the task's) is over."""
+    deadline = time.monotonic() + (task.patience if patience is None else patience)
     pauses = _pauses()
     while True:
         try:

@@ -97,6 +97,19 @@ def cloud_of(world: World) -> Cloud:
     return cast(Cloud, world.aws)
 
 
+def _strike(made: Thing, fault: str) -> None:
+    """What goes wrong after a thing was made."""
+    sizes = {"lost in the middle": None, "half": -1, "differs": -2}
+    if fault in sizes:
+        made.values["size"] = sizes[fault]
+    if fault == "killed":
+        raise Killed
+    if fault.startswith("lost"):
+        raise LostAnswer("no answer")
+    if fault == "half":
+        raise HalfMade(made.id, "not all of it")
+
+
 class InCloud(Resource):
     """What all fake kinds of the cloud do."""
 
@@ -137,15 +150,7 @@ class InCloud(Resource):
             cloud.things[made.id] = made
             cloud.hidden[made.id] = cloud.slow
             cloud.log.append(("create", job.address))
-            if fault == "killed":
-                raise Killed
-            if fault == "lost":
-                raise LostAnswer("no answer")
-            if fault == "half":
-                made.values["size"] = -1
-                raise HalfMade(made.id, "not all of it")
-            if fault == "differs":
-                made.values["size"] = -2
+            _strike(made, fault)
             return made.id
 
     @classmethod

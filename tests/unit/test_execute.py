@@ -68,6 +68,16 @@ def test_a_lost_answer_is_settled_by_looking():
     assert len(place.cloud.of("toy@here", "net")) == 1
 
 
+def test_what_a_lost_answer_left_half_done_is_completed_in_the_same_run():
+    place = Place()
+    place.cloud.faults["create", "net"] = ["lost in the middle"]
+    report = place.apply(two(size=4))
+    assert report.ok, done(report)
+    assert place.cloud.log.count(("create", "net")) == 1
+    assert ("update", "net") in place.cloud.log
+    assert place.plan(two(size=4)).idle
+
+
 def test_a_killed_create_is_found_again_and_not_doubled():
     place = Place()
     place.cloud.faults["create", "net"] = ["killed"]
