@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +270,18 @@ def test_what_a_machine_tells(stage: Stage, ec2: Any) -> None:
         f"the route table of its subnet {values['subnet_id']} has no route to an internet gateway",
         "no rule of its security groups (default) lets any address in to port 22",
     ]
+    assert machine.shut_out() == machine.explain()[1]
+    # Nobody tells the caller's address here, so a rule may or may not be for it.
+    group = values["security_groups"][0]
+    some = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "192.0.2.0/24"}]}
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[some])
+    assert machine.shut_out() is None
+    known = Ec2Instance.machine(replace(world, caller=lambda: "203.0.113.7"), id, values)
+    assert known.shut_out() == (
+        "its security groups (default) let 192.0.2.0/24 in to port 22, but not you (203.0.113.7)"
+    )
     ec2.stop_instances(InstanceIds=[id])
+    assert machine.shut_out() is None
     assert machine.not_ready() in {"stopping", "stopped"}
     assert machine.explain()[0].startswith(f"instance {id} is stop")
 
