@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, Self
 
 from engine.change import Change
-from engine.refs import Unknown
-from engine.resource import Resource
+from engine.refs import Ref, Unknown
+from engine.resource import Beside, Resource
 
 _WHOLE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _REFERENCE = re.compile(r"^([A-Za-z_]\w*(?:\[[^\]]*\])*)\.([A-Za-z_]\w*)$")
 
 
 def variable(address: str, output: str = "id") -> str:
-    """The shell variable that holds an output: `public_sg`, `id` → `PUBLIC_SG_ID`."""
+    """The shell variable that holds an output: `public_sg`, `id` → `PUBLIC_SG_ID`.
+
+    Only an id ends in `_ID`: `private.subnet_id` and `private_subnet.id` are two things.
+    """
+    if output != "id":
+        output = output.removesuffix("_id")
     return re.sub(r"\W+", "_", f"{address}_{output}").strip("_").upper()
 
 
@@ -74,16 +80,87 @@ def aws(command: str, *, query: str | None = None, **given: Any) -> str:
     return " ".join(part for part in parts if part)
 
 
+class Fed(str):
+    """A command on a host that is fed with what the command `source` prints here."""
+
+    source: str
+
+    def __new__(cls, command: str, source: str) -> Self:
+        """`command` runs on the host, `source` here."""
+        fed = super().__new__(cls, command)
+        fed.source = source
+        return fed
+
+
+def told(resource: Resource, asked: str, queries: Mapping[str, str]) -> list[str]:
+    """The command that puts outputs which later commands need into variables; none where none are needed.
+
+    `asked` is the `aws` command that tells them, `queries` has the JMESPath of each output.
+    """
+    names = [name for name in queries if name in resource._beside.needed]
+    if not names:
+        return []
+    if len(names) == 1:
+        query = shlex.quote(queries[names[0]])
+        return [assign(resource._address, f"{asked} --query {query} --output text", names[0])]
+    query = shlex.quote(f"[{','.join(queries[name] for name in names)}]")
+    variables = " ".join(variable(resource._address, name) for name in names)
+    return [f'read -r {variables} <<< "$({asked} --query {query} --output text)"']
+
+
+def needed(changes: Iterable[Change]) -> dict[str, frozenset[str]]:
+    """By address, the outputs that commands for `changes` take from variables."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for change in changes:
+        if change.wanted is not None and change.action not in {"keep", "delete"}:
+            for value in _unknowns(change.wanted.wanted()):
+                for ref in value.refs:
+                    found[ref.address].add(ref.output or "id")
+    return {address: frozenset(outputs) for address, outputs in found.items()}
+
+
+def _unknowns(value: Any) -> Iterator[Unknown]:
+    if isinstance(value, Unknown):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _unknowns(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _unknowns(item)
+
+
 def commands(
-    verb: Literal["create", "update", "delete"], change: Change, kinds: Mapping[str, type[Resource]]
+    verb: Literal["create", "update", "delete"],
+    change: Change,
+    kinds: Mapping[str, type[Resource]],
+    *,
+    needed: frozenset[str] = frozenset(),
+    kinds_at: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """The commands that do one verb of a change by hand; none where the kind knows none."""
-    id = change.there.entry.id if change.there else None
+    """The commands that do one verb of a change by hand; none where the kind knows none.
+
+    `needed` are its outputs that later commands take from variables, `kinds_at` tells what others are.
+    """
+    entry = change.there.entry if change.there else None
+    id = entry.id if entry else None
+    there = (change.there.values or change.there.entry.outputs) if change.there else {}
     if verb == "delete" or change.wanted is None:
-        # The playbook may no longer have it: deleting asks for nothing but the id.
-        return kinds[change.kind].model_construct().at(change.address).as_commands("delete", id)
+        # The playbook may no longer have it: deleting goes by what is there alone.
+        kind = kinds[entry.kind if entry else change.kind]
+        return kind.model_construct().at(change.address, Beside(there)).as_commands("delete", id)
     changed = frozenset(field.name for field in change.fields)
-    return change.wanted.at(change.address).as_commands(verb, id if verb == "update" else None, changed)
+    beside = Beside(there if verb == "update" else {}, needed, kinds_at or {})
+    resource = change.wanted.at(change.address, beside)
+    return resource.as_commands(verb, id if verb == "update" else None, changed)
+
+
+def reference(value: Unknown) -> Ref | None:
+    """The one output that stands for `value` in a command; None where there is none."""
+    match = _WHOLE.search(value.text or "")
+    expression = match[1] if match else ""
+    named = [ref for ref in sorted(value.refs) if str(ref) in expression]
+    return next(iter(named or sorted(value.refs)), None)
 
 
 def _unknown(value: Unknown) -> str:
@@ -110,7 +187,7 @@ def _named(expression: str, value: Unknown, alone: bool) -> str:
     if match:
         name = variable(match[1], match[2])
         return f"${name}" if alone else f"${{{name}}}"
-    # An expression over a reference: the reference is the nearest thing a shell can say.
+    # An expression over references: the one that is named in it is the nearest thing a shell can say.
     named = [ref for ref in sorted(value.refs) if ref.output and str(ref) in expression]
     chosen = (named or sorted(value.refs))[:1]
     return "".join(f"${{{variable(ref.address, ref.output or 'id')}}}" for ref in chosen) or "?"

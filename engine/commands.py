@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import networkx as nx
 
-from engine import by_hand
+from engine import by_hand, logins_by_hand
 from engine.change import Change, Plan, Report, Step, StepEvent
 from engine.checks import Checked, Ran, check
 from engine.contact import know_hosts
@@ -160,23 +160,32 @@ def keep(planned: Sequence[Planned], request: Request) -> list[dict[str, Any]]:
     return documents
 
 
-def steps_by_hand(item: Planned) -> list[tuple[Step, list[str]]]:
-    """The plan's steps in the order of its schedule, each with the shell commands that do the same."""
+def steps_by_hand(item: Planned, config: Path) -> list[tuple[Step, list[str]]]:
+    """The plan's steps in the order of its schedule, each with the shell commands that do the same.
+
+    Hosts that come up on the way are written into the ssh_config `config`.
+    """
     position = {change.address: at for at, change in enumerate(item.plan.changes)}
     graph = schedule(item.plan)
     order = nx.lexicographical_topological_sort(graph, key=lambda step: position.get(step.address, 0))
     needed = by_hand.needed(item.plan.changes)
     kinds_at = {change.address: change.kind for change in item.plan.changes}
-    return [(step, _by_hand(step, needed, kinds_at)) for step in order]
+    logins = logins_by_hand.logins(item.site.lab, item.plan)
 
+    def by_hands(step: Step) -> list[str]:
+        if step.verb not in {"create", "update", "delete"}:
+            return []
+        login = logins.get(step.address) if step.verb != "delete" else None
+        outputs = needed.get(step.address, frozenset()) | ({logins_by_hand.output(login)} if login else set())
+        told = by_hand.commands(step.verb, step.change, kinds(), needed=outputs, kinds_at=kinds_at)
+        if login is None:
+            return told
+        there = step.change.there
+        id = there.entry.id if there is not None and step.verb == "update" else None
+        proxy = item.site.access.proxy
+        return [*told, *logins_by_hand.way_in(step.address, login, config, proxy, id=id)]
 
-def _by_hand(
-    step: Step, needed: Mapping[str, frozenset[str]], kinds_at: Mapping[str, str]
-) -> list[str]:
-    if step.verb == "adopt" or step.verb == "forget":
-        return []
-    outputs = needed.get(step.address, frozenset())
-    return by_hand.commands(step.verb, step.change, kinds(), needed=outputs, kinds_at=kinds_at)
+    return [(step, by_hands(step)) for step in order]
 
 
 class Changed(LabctlError):

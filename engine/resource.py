@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self, TypeVar
 
@@ -92,6 +92,18 @@ def _let_unknown_pass(cls: type[Fields], value: Any, handler: ValidatorFunctionW
         raise
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What commands to run by hand go by besides the resource itself."""
+
+    there: Values = field(default_factory=dict)
+    """What was last read of it; empty where it is not there."""
+    needed: frozenset[str] = frozenset()
+    """Its outputs that later commands take from variables."""
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """The kind of each resource of the lab, by address."""
+
+
 class Resource(Fields):
     """One thing of a lab. A kind is a subclass; the contract is in docs/architecture.md and CONTRIBUTING.md.
 
@@ -109,6 +121,8 @@ class Resource(Fields):
 
     _address: str = PrivateAttr(default="")
     """Its address in the lab, where told by `at`; commands to run by hand name their variables after it."""
+    _beside: Beside = PrivateAttr(default_factory=lambda: Beside())
+    """What else commands to run by hand go by, where told by `at`."""
 
     pinned: ClassVar[frozenset[str]] = frozenset()
     """Fields whose names (`ubuntu-22.04`) are looked up once and pinned in the lock file."""
@@ -175,10 +189,11 @@ class Resource(Fields):
         """The ids of what a create for `world.job` (lab, address, token) may have made."""
         raise NotImplementedError(cls.kind)
 
-    def at(self, address: str) -> Self:
-        """The same resource, knowing its address."""
+    def at(self, address: str, beside: Beside | None = None) -> Self:
+        """The same resource, knowing its address, and what commands to run by hand go by besides."""
         copy = self.model_copy()
         copy._address = address
+        copy._beside = beside or Beside()
         return copy
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:

@@ -149,7 +149,7 @@ def canonical(sort: str, peer: Any) -> Any:
     return text
 
 
-def permissions(some: Mapping[Atom, str | None], own: str) -> list[dict[str, Any]]:
+def permissions(some: Mapping[Atom, str | None], own: Any) -> list[dict[str, Any]]:
     """IpPermissions for `some` rules; `own` is the id that `self` stands for."""
     by_ports: dict[tuple[Any, Any, Any], dict[str, Any]] = {}
     for atom, text in some.items():

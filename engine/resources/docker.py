@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from engine.by_hand import word
+from engine.by_hand import Fed, word
 from engine.local_files import LocalFolder
 from engine.on_host import OnHost, Upload, told
 from engine.refs import UNKNOWN, Unknown, holds_unknown
@@ -425,10 +425,7 @@ class DockerImage(OnHost):
             return [f"sudo docker build -t {name} ."]
         arguments = "".join(f" --build-arg {key}={word(value)}" for key, value in _pairs(self.build.args))
         folder = self.build.path.path
-        return [
-            f"# before that, from your machine: scp -r {quote(folder)} HOST:",
-            f"sudo docker build -t {name}{arguments} {quote(folder.name)}",
-        ]
+        return [Fed(f"sudo docker build -t {name}{arguments} -", f"tar -C {quote(folder)} -c .")]
 
 
 _BUILT = "labctl:sha256"

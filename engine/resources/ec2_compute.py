@@ -10,9 +10,9 @@ from pydantic import Field, field_validator, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import made_by, tag_specifications, values_filter
-from engine.by_hand import assign, aws, variable, word
+from engine.by_hand import assign, aws, json_word, options, told, variable, word
 from engine.errors import LabctlError, StepFailed
-from engine.refs import Unknown
+from engine.refs import Ref, Unknown
 from engine.resource import Fields, Fixed, Id, Machine, Output, Resource, Unread, Values, plain
 from engine.resources import _key_files, _prices
 from engine.resources._contact import explain, host_keys, not_ready, shut_out
@@ -173,16 +173,26 @@ class Ec2Key(Resource):
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws ec2 create-key-pair` into a file, or `import-key-pair`."""
         if action == "delete":
-            return [f"aws ec2 delete-key-pair --key-pair-id {word(id)}"]
+            file = self._beside.there.get("private_key_file")
+            gone = [f"rm -f {_path(file)} {_path(f'{file}.pub')}"] if file else []
+            return [f"aws ec2 delete-key-pair --key-pair-id {word(id)}", *gone]
+        queries = {"id": "KeyPairId", "fingerprint": "KeyFingerprint", "public_key": "PublicKey"}
+        asked = f"aws ec2 describe-key-pairs --include-public-key --key-names {word(self.key_name)}"
+        tell = told(self, asked, {name: f"KeyPairs[0].{query}" for name, query in queries.items()})
         if self.private_key_file is None:
-            material = self.public_key_file or "key.pub"
-            given = f"--public-key-material fileb://{material}"
-            return [f"aws ec2 import-key-pair --key-name {word(self.key_name)} {given}"]
-        path = word(self.private_key_file)
-        if self.private_key_file.startswith("~/"):
-            path = "~/" + word(self.private_key_file[2:])  # a quoted ~ would not be the home folder
+            material = self.public_key_material
+            given = f"<(echo {word(material)})" if material else _path(self.public_key_file or "key.pub")
+            command = aws("import-key-pair", key_name=self.key_name)
+            return [f"{command} --public-key-material fileb://{given}", *tell]
         command = aws("create-key-pair", query="KeyMaterial", key_name=self.key_name, key_type=self.key_type)
-        return [f"(umask 077; {command} > {path})"]
+        return [f"(umask 077; {command} > {_path(self.private_key_file)})", *tell]
+
+
+def _path(path: Any) -> str:
+    """A path as a word of the shell, which a quoted ~ would not lead home."""
+    if isinstance(path, str) and path.startswith("~/"):
+        return "~/" + word(path[2:])
+    return word(path)
 
 
 def _key_pairs(world: World, ids: Sequence[str]) -> list[dict[str, Any]]:
@@ -405,15 +415,18 @@ class Ec2Instance(Resource):
         return {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time", **limit}}
 
     def _root_volume(self, world: World, image: str) -> list[dict[str, Any]] | None:
+        volume = self._root_settings()
+        if not volume:
+            return None
+        return [{"DeviceName": root_device(world, image), "Ebs": {"DeleteOnTermination": True, **volume}}]
+
+    def _root_settings(self) -> dict[str, Any]:
         asked = {
             "VolumeSize": self.volume_size,
             "VolumeType": self.volume_type,
             "Encrypted": self.volume_encrypted,
         }
-        volume = {name: value for name, value in asked.items() if value is not None}
-        if not volume:
-            return None
-        return [{"DeviceName": root_device(world, image), "Ebs": {"DeleteOnTermination": True, **volume}}]
+        return {name: value for name, value in asked.items() if value is not None}
 
     def _complete(self, world: World, id: str) -> None:
         if not self.source_dest_check:
@@ -507,11 +520,7 @@ class Ec2Instance(Resource):
         return self._made_by_hand(own) if action == "create" else self._changed_by_hand(own, changed)
 
     def _made_by_hand(self, own: str) -> list[str]:
-        public = {
-            None: "",
-            True: " --associate-public-ip-address",
-            False: " --no-associate-public-ip-address",
-        }
+        root, mapping = self._root_by_hand()
         command = aws(
             "run-instances",
             image_id=self.image,
@@ -519,53 +528,117 @@ class Ec2Instance(Resource):
             key_name=self.key_name,
             security_group_ids=self.security_groups,
             subnet_id=self.vpc_subnet_id,
+            associate_public_ip_address=self.assign_public_ip is True,
+            no_associate_public_ip_address=self.assign_public_ip is False,
             private_ip_address=self.private_ip_address,
+            placement=_pairs(AvailabilityZone=self.availability_zone),
+            user_data=self.user_data,
+            iam_instance_profile=_pairs(**(_profile(self.iam_instance_profile) or {})),
+            ebs_optimized=self.ebs_optimized is True,
+            credit_specification=_pairs(CpuCredits=self.cpu_credits),
+            disable_api_termination=self.termination_protection is True,
+            instance_initiated_shutdown_behavior=self.instance_initiated_shutdown_behavior,
+            metadata_options=_pairs(**_metadata(self.metadata_options)),
         )
-        asked = public.get(self.assign_public_ip, "") + " --metadata-options HttpTokens=required"
-        root = []
-        if self.volume_size is not None:
-            query = "--query 'Images[0].RootDeviceName' --output text"
-            named = f"aws ec2 describe-images --image-ids {word(self.image)} {query}"
-            root = [assign(self._address, named, "root_device")]
-            size = f"Ebs={{VolumeSize={word(self.volume_size)}}}"
-            device = variable(self._address, "root_device")
-            asked += f' --block-device-mappings "DeviceName=${device},{size}"'
+        if self.market == "spot":
+            command += f" --instance-market-options {json_word(self._market())}"
         query = " --query 'Instances[0].InstanceId' --output text"
-        told = {
-            "subnet_id": "SubnetId",
-            "network_interface_id": "NetworkInterfaces[0].NetworkInterfaceId",
-            "private_ip": "PrivateIpAddress",
-            "public_ip": "PublicIpAddress",
-            "public_dns": "PublicDnsName",
-        }
-        names = " ".join(variable(self._address, name) for name in told)
         lines = [
             *root,
-            assign(self._address, command + asked + query),
+            assign(self._address, command + mapping + query),
             f"aws ec2 wait instance-running --instance-ids {own}",
-            f'read -r {names} <<< "$(aws ec2 describe-instances --instance-ids {own} --query '
-            f"'Reservations[0].Instances[0].[{','.join(told.values())}]' --output text)\"",
         ]
         if self.source_dest_check is False:
             lines.append(f"aws ec2 modify-instance-attribute --instance-id {own} --no-source-dest-check")
-        return lines
+        if self.running is False:
+            lines += _stopped_by_hand(own)
+        return [*lines, *self._told(own)]
+
+    def _root_by_hand(self) -> tuple[list[str], str]:
+        """The commands that find out what the root device is called, and the option with its settings."""
+        settings = self._root_settings()
+        if not settings:
+            return [], ""
+        asked = aws("describe-images", query="Images[0].RootDeviceName", image_ids=[self.image])
+        device = Unknown(frozenset({Ref(self._address, "root_device")}))
+        mapping = json_word([{"DeviceName": device, "Ebs": settings}])
+        return [assign(self._address, asked, "root_device")], f" --block-device-mappings {mapping}"
+
+    def _told(self, own: str) -> list[str]:
+        queries = {
+            "instance_id": "InstanceId",
+            "image_id": "ImageId",
+            "subnet_id": "SubnetId",
+            "vpc_id": "VpcId",
+            "availability_zone": "Placement.AvailabilityZone",
+            "network_interface_id": "NetworkInterfaces[0].NetworkInterfaceId",
+            "private_ip": "PrivateIpAddress",
+            "private_dns": "PrivateDnsName",
+            "public_ip": "PublicIpAddress",
+            "public_dns": "PublicDnsName",
+            "state": "State.Name",
+        }
+        at = {name: f"Reservations[0].Instances[0].{query}" for name, query in queries.items()}
+        return told(self, f"aws ec2 describe-instances --instance-ids {own}", at)
 
     def _changed_by_hand(self, own: str, changed: frozenset[str]) -> list[str]:
+        lines = [*self._root_grown_by_hand(own)] if "volume_size" in changed else []
+        lines += self._set_by_hand(own, changed)
         modify = f"aws ec2 modify-instance-attribute --instance-id {own}"
-        lines = []
-        if "security_groups" in changed:
-            lines.append(f"{modify} --groups {' '.join(word(group) for group in self.security_groups or [])}")
-        if "source_dest_check" in changed:
-            lines.append(f"{modify} --{'' if self.source_dest_check else 'no-'}source-dest-check")
         if changed & _NEEDS_A_STOP or (not self.running and "running" in changed):
-            lines.append(f"aws ec2 stop-instances --instance-ids {own}")
-            lines.append(f"aws ec2 wait instance-stopped --instance-ids {own}")
+            lines += _stopped_by_hand(own)
         if "instance_type" in changed:
-            lines.append(f"{modify} --instance-type Value={word(self.instance_type)}")
+            lines.append(f"{modify} --instance-type {word(self.instance_type)}")
+        if "ebs_optimized" in changed:
+            lines.append(f"{modify} --{'' if self.ebs_optimized else 'no-'}ebs-optimized")
         if self.running and changed & (_NEEDS_A_STOP | {"running"}):
             lines.append(f"aws ec2 start-instances --instance-ids {own}")
             lines.append(f"aws ec2 wait instance-running --instance-ids {own}")
+        return [*lines, *self._told(own)]
+
+    def _root_grown_by_hand(self, own: str) -> list[str]:
+        instance = f"aws ec2 describe-instances --instance-ids {own}"
+        query = "Reservations[0].Instances[0].BlockDeviceMappings[0].Ebs.VolumeId"
+        volume = variable(self._address, "root_volume")
+        return [
+            assign(self._address, f"{instance} --query '{query}' --output text", "root_volume"),
+            f'aws ec2 modify-volume --volume-id "${volume}" --size {word(self.volume_size)}',
+        ]
+
+    def _set_by_hand(self, own: str, changed: frozenset[str]) -> list[str]:
+        modify = f"aws ec2 modify-instance-attribute --instance-id {own}"
+        behaviour = self.instance_initiated_shutdown_behavior or "stop"
+        protect = "" if self.termination_protection else "no-"
+        settings = {
+            "security_groups": f"--groups {' '.join(word(group) for group in self.security_groups or [])}",
+            "source_dest_check": f"--{'' if self.source_dest_check else 'no-'}source-dest-check",
+            "termination_protection": f"--{protect}disable-api-termination",
+            "instance_initiated_shutdown_behavior": f"--instance-initiated-shutdown-behavior {behaviour}",
+        }
+        lines = [f"{modify} {setting}" for name, setting in settings.items() if name in changed]
+        if "metadata_options" in changed:
+            options_given = options(**_metadata_by_hand(self.metadata_options))
+            lines.append(f"aws ec2 modify-instance-metadata-options --instance-id {own} {options_given}")
+        if "cpu_credits" in changed and self.cpu_credits:
+            specification = f"InstanceId={own},CpuCredits={word(self.cpu_credits)}"
+            command = "aws ec2 modify-instance-credit-specification"
+            lines.append(f"{command} --instance-credit-specification {specification}")
+        if "iam_instance_profile" in changed:
+            lines += self._profile_by_hand(own)
         return lines
+
+    def _profile_by_hand(self, own: str) -> list[str]:
+        profile = _pairs(**(_profile(self.iam_instance_profile) or {}))
+        held = self._beside.there.get("iam_instance_profile")
+        links = f"aws ec2 describe-iam-instance-profile-associations --filters Name=instance-id,Values={own}"
+        query = "--query 'IamInstanceProfileAssociations[0].AssociationId' --output text"
+        link = f'"$({links} {query})"'
+        if profile is None:
+            return [f"aws ec2 disassociate-iam-instance-profile --association-id {link}"]
+        given = f"--iam-instance-profile {word(profile)}"
+        if held:
+            return [f"aws ec2 replace-iam-instance-profile-association --association-id {link} {given}"]
+        return [f"aws ec2 associate-iam-instance-profile --instance-id {own} {given}"]
 
     def price(self) -> float | None:
         """The on-demand price (for spot at most that, or `max_price`), the root volume, a public address."""
@@ -643,6 +716,28 @@ def _values(instance: Mapping[str, Any]) -> Values:
 
 def _metadata(options: MetadataOptions) -> dict[str, Any]:
     return {_METADATA[name]: value for name, value in plain(options).items()}
+
+
+def _metadata_by_hand(options: MetadataOptions) -> dict[str, Any]:
+    """As the options of `modify-instance-metadata-options`."""
+    return {
+        "http_tokens": options.http_tokens,
+        "http_endpoint": options.http_endpoint,
+        "http_put_response_hop_limit": options.http_put_response_hop_limit,
+        "instance_metadata_tags": options.instance_metadata_tags,
+    }
+
+
+def _pairs(**given: Any) -> str | None:
+    """The shorthand of the AWS command line, `Name=value,Name=value`; None where nothing is given."""
+    return ",".join(f"{name}={value}" for name, value in given.items() if value is not None) or None
+
+
+def _stopped_by_hand(own: str) -> list[str]:
+    return [
+        f"aws ec2 stop-instances --instance-ids {own}",
+        f"aws ec2 wait instance-stopped --instance-ids {own}",
+    ]
 
 
 def _profile(name: str | None) -> dict[str, str] | None:

@@ -9,7 +9,7 @@ from pydantic import field_validator, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import tag_specifications
-from engine.by_hand import assign, aws, variable, word
+from engine.by_hand import assign, aws, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Resource, Values
@@ -92,15 +92,24 @@ class Ec2VpcIgw(Resource):
         own = word(id) if id else f'"${variable(self._address)}"'
         if action == "delete":
             return [
-                f"aws ec2 detach-internet-gateway --internet-gateway-id {own} --vpc-id VPC_ID",
+                *self._detached_by_hand(own),
                 f"aws ec2 delete-internet-gateway --internet-gateway-id {own}",
             ]
-        lines = []
+        lines = [] if action == "create" else self._detached_by_hand(own)
         if action == "create":
             command = aws("create-internet-gateway", query="InternetGateway.InternetGatewayId")
             lines.append(assign(self._address, command))
-        attach = f"aws ec2 attach-internet-gateway --internet-gateway-id {own} --vpc-id {word(self.vpc_id)}"
-        return [*lines, attach]
+        lines.append(
+            f"aws ec2 attach-internet-gateway --internet-gateway-id {own} --vpc-id {word(self.vpc_id)}"
+        )
+        asked = f"aws ec2 describe-internet-gateways --internet-gateway-ids {own}"
+        return [*lines, *told(self, asked, {"gateway_id": "InternetGateways[0].InternetGatewayId"})]
+
+    def _detached_by_hand(self, own: str) -> list[str]:
+        vpc = self._beside.there.get("vpc_id")
+        if vpc is None:
+            return []
+        return [f"aws ec2 detach-internet-gateway --internet-gateway-id {own} --vpc-id {word(vpc)}"]
 
 
 def _attached(world: World, id: str) -> list[str]:
@@ -225,9 +234,18 @@ class Ec2VpcNatGateway(Resource):
             query="NatGateway.NatGatewayId",
             subnet_id=self.subnet_id,
             allocation_id=self.allocation_id,
+            connectivity_type=None if self.connectivity_type == "public" else self.connectivity_type,
         )
         wait = f"aws ec2 wait nat-gateway-available --nat-gateway-ids {own}"
-        return [assign(self._address, command), wait]
+        made = [assign(self._address, command)] if action == "create" else []
+        address = "NatGateways[0].NatGatewayAddresses[0]"
+        queries = {
+            "nat_gateway_id": "NatGateways[0].NatGatewayId",
+            "public_ip": f"{address}.PublicIp",
+            "private_ip": f"{address}.PrivateIp",
+            "network_interface_id": f"{address}.NetworkInterfaceId",
+        }
+        return [*made, wait, *told(self, f"aws ec2 describe-nat-gateways --nat-gateway-ids {own}", queries)]
 
     def price(self) -> float | None:
         """Per hour, besides what is paid per GB."""
@@ -310,7 +328,8 @@ class Ec2Eip(Resource):
         """`aws ec2 allocate-address`, `associate-address`, `release-address`."""
         own = word(id) if id else f'"${variable(self._address)}"'
         if action == "delete":
-            return [f"aws ec2 release-address --allocation-id {own}"]
+            release = f"aws ec2 release-address --allocation-id {own}"
+            return [*self._freed_by_hand(), release] if self._beside.there.get("device_id") else [release]
         lines = []
         if action == "create":
             command = aws("allocate-address", query="AllocationId", domain="vpc")
@@ -318,7 +337,24 @@ class Ec2Eip(Resource):
         if self.device_id is not None:
             given = word(self.device_id)
             lines.append(f"aws ec2 associate-address --allocation-id {own} --instance-id {given}")
-        return lines
+        elif action == "update":
+            lines += self._freed_by_hand()
+        queries = {
+            "allocation_id": "AllocationId",
+            "public_ip": "PublicIp",
+            "association_id": "AssociationId",
+        }
+        asked = f"aws ec2 describe-addresses --allocation-ids {own}"
+        return [
+            *lines,
+            *told(self, asked, {name: f"Addresses[0].{query}" for name, query in queries.items()}),
+        ]
+
+    def _freed_by_hand(self) -> list[str]:
+        association = self._beside.there.get("association_id")
+        if association is None:
+            return []
+        return [f"aws ec2 disassociate-address --association-id {word(association)}"]
 
     def price(self) -> float | None:
         """Every public address is billed, in use or not."""

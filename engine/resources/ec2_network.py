@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import field_validator, model_validator
 
 from engine.aws.tags import tag_list, tag_specifications, tags_for, values_filter
-from engine.by_hand import assign, aws, variable, word
+from engine.by_hand import assign, aws, told, variable, word
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Resource, Unread, Values
 from engine.resources._ec2 import ask, described, finish, found, interfaces, make, once_seen, remove
@@ -171,19 +171,52 @@ class Ec2VpcNet(Resource):
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws ec2 create-vpc` or `create-default-vpc`."""
         if action == "delete":
-            return [f"aws ec2 delete-vpc --vpc-id {word(id)}"]
+            inside = self._emptied_by_hand(word(id)) if self._beside.there.get("is_default") else []
+            return [*inside, f"aws ec2 delete-vpc --vpc-id {word(id)}"]
         own = word(id) if id else f'"${variable(self._address)}"'
         lines = []
         if action == "create":
             if self.default:
-                return [assign(self._address, aws("create-default-vpc", query="Vpc.VpcId"))]
-            command = aws("create-vpc", query="Vpc.VpcId", cidr_block=self.cidr_block)
+                command = aws("create-default-vpc", query="Vpc.VpcId")
+                return [assign(self._address, command), *self._told(own)]
+            command = aws(
+                "create-vpc",
+                query="Vpc.VpcId",
+                cidr_block=self.cidr_block,
+                instance_tenancy=None if self.tenancy == "default" else self.tenancy,
+                amazon_provided_ipv6_cidr_block=self.ipv6_cidr is True,
+            )
             lines.append(assign(self._address, command))
-            changed = frozenset({"dns_hostnames"} if self.dns_hostnames else ())
-        if "dns_hostnames" in changed:
-            setting = f"--enable-dns-hostnames Value={word(self.dns_hostnames)}"
+            fresh = {"dns_support": True, "dns_hostnames": False}
+            changed = frozenset(name for name, value in fresh.items() if getattr(self, name) != value)
+        for name in [name for name in ("dns_support", "dns_hostnames") if name in changed]:
+            setting = f"--enable-{name.replace('_', '-')} Value={word(getattr(self, name))}"
             lines.append(f"aws ec2 modify-vpc-attribute --vpc-id {own} {setting}")
-        return lines
+        return [*lines, *self._told(own)]
+
+    def _told(self, own: str) -> list[str]:
+        queries = {
+            "vpc_id": "VpcId",
+            "cidr_block": "CidrBlock",
+            "ipv6_cidr_block": "Ipv6CidrBlockAssociationSet[0].Ipv6CidrBlock",
+        }
+        asked = f"aws ec2 describe-vpcs --vpc-ids {own}"
+        return told(self, asked, {name: f"Vpcs[0].{query}" for name, query in queries.items()})
+
+    def _emptied_by_hand(self, id: str) -> list[str]:
+        """What AWS put into a default VPC goes before it."""
+        subnets = (
+            f"aws ec2 describe-subnets --filters Name=vpc-id,Values={id} Name=default-for-az,Values=true"
+        )
+        gateways = f"aws ec2 describe-internet-gateways --filters Name=attachment.vpc-id,Values={id}"
+        ids = "--query 'Subnets[].SubnetId' --output text"
+        gateway = f'GATEWAY=$({gateways} --query "InternetGateways[0].InternetGatewayId" --output text)'
+        return [
+            f'for subnet in $({subnets} {ids}); do aws ec2 delete-subnet --subnet-id "$subnet"; done',
+            gateway,
+            f'aws ec2 detach-internet-gateway --internet-gateway-id "$GATEWAY" --vpc-id {id}',
+            'aws ec2 delete-internet-gateway --internet-gateway-id "$GATEWAY"',
+        ]
 
 
 class Ec2VpcSubnet(Resource):
@@ -288,11 +321,21 @@ class Ec2VpcSubnet(Resource):
                 query="Subnet.SubnetId",
                 vpc_id=self.vpc_id,
                 cidr_block=self.cidr,
+                ipv6_cidr_block=self.ipv6_cidr,
                 availability_zone=self.az,
             )
             lines.append(assign(self._address, command))
-            changed = frozenset({"map_public"} if self.map_public else ())
-        if "map_public" in changed:
-            flag = "--map-public-ip-on-launch" if self.map_public else "--no-map-public-ip-on-launch"
-            lines.append(f"aws ec2 modify-subnet-attribute --subnet-id {own} {flag}")
-        return lines
+            changed = frozenset(name for name in _SUBNET_FLAGS if getattr(self, name))
+        for name, flag in _SUBNET_FLAGS.items():
+            if name in changed:
+                asked = f"--{flag}" if getattr(self, name) else f"--no-{flag}"
+                lines.append(f"aws ec2 modify-subnet-attribute --subnet-id {own} {asked}")
+        queries = {"subnet_id": "SubnetId", "az": "AvailabilityZone", "availability_zone": "AvailabilityZone"}
+        asked = f"aws ec2 describe-subnets --subnet-ids {own}"
+        return [*lines, *told(self, asked, {name: f"Subnets[0].{query}" for name, query in queries.items()})]
+
+
+_SUBNET_FLAGS = {
+    "map_public": "map-public-ip-on-launch",
+    "assign_instances_ipv6": "assign-ipv6-address-on-creation",
+}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import field_validator, model_validator
 
 from engine.aws.tags import tag_specifications
-from engine.by_hand import assign, aws, variable, word
+from engine.by_hand import assign, aws, reference, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown, holds_unknown
 from engine.resource import Fields, Fixed, Id, Output, Resource, Values, plain
@@ -194,24 +194,41 @@ class Ec2VpcRouteTable(Resource):
         return found(world, "describe_route_tables", "RouteTables", "RouteTableId")
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
-        """`aws ec2 create-route-table`, `create-route`, `associate-route-table`."""
+        """`aws ec2 create-route-table`, and a command for each route and subnet that is missing or extra."""
         own = word(id) if id else f'"${variable(self._address)}"'
         if action == "delete":
-            return [f"aws ec2 delete-route-table --route-table-id {own}"]
+            subnets = self._beside.there.get("subnets") or []
+            return [*_parted_by_hand(own, subnets), f"aws ec2 delete-route-table --route-table-id {own}"]
         lines = []
         if action == "create":
             command = aws("create-route-table", query="RouteTable.RouteTableId", vpc_id=self.vpc_id)
             lines.append(assign(self._address, command))
-        # A route that is there already is replaced.
-        verb = "create-route" if action == "create" else "replace-route"
         if action == "create" or "routes" in changed:
-            lines += [
-                f"aws ec2 {verb} --route-table-id {own} {_by_hand(r)}" for r in plain(self.routes or [])
-            ]
+            lines += self._routes_by_hand(own)
         if action == "create" or "subnets" in changed:
-            associate = f"aws ec2 associate-route-table --route-table-id {own} --subnet-id"
-            lines += [f"{associate} {word(subnet)}" for subnet in self.subnets or []]
-        return lines
+            lines += self._subnets_by_hand(own)
+        asked = f"aws ec2 describe-route-tables --route-table-ids {own}"
+        return [*lines, *told(self, asked, {"route_table_id": "RouteTables[0].RouteTableId"})]
+
+    def _routes_by_hand(self, own: str) -> list[str]:
+        there = self._beside.there.get("routes") or []
+        wanted = plain(self.routes or [])
+        missing, extra = _delta("routes", wanted, there)
+        taken, kept = {route["dest"] for route in there}, {route["dest"] for route in wanted}
+        lines = []
+        for route in missing:
+            verb = "replace-route" if route["dest"] in taken else "create-route"
+            dest, target = _dest_by_hand(route), _target_by_hand(_target(route), self._beside.kinds)
+            lines.append(f"aws ec2 {verb} --route-table-id {own} {dest} {target}")
+        gone = [route for route in extra if route["dest"] not in kept and self.purge_routes]
+        delete = f"aws ec2 delete-route --route-table-id {own}"
+        return [*lines, *(f"{delete} {_dest_by_hand(route)}" for route in gone)]
+
+    def _subnets_by_hand(self, own: str) -> list[str]:
+        missing, extra = _delta("subnets", list(self.subnets or []), self._beside.there.get("subnets") or [])
+        associate = f"aws ec2 associate-route-table --route-table-id {own} --subnet-id"
+        lines = [f"{associate} {word(subnet)}" for subnet in missing]
+        return [*lines, *_parted_by_hand(own, extra if self.purge_subnets else [])]
 
 
 _OTHERS: dict[str, str] = {"others": "stay"}
@@ -294,13 +311,42 @@ def _links(table: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _by_hand(route: Mapping[str, Any]) -> str:
-    target = _target(route)
-    text = target.text or "" if isinstance(target, Unknown) else str(target)
-    guess = {
-        "network_interface_id": "--network-interface-id",
-        "nat": "--nat-gateway-id",
-        "i-": "--instance-id",
-    }
-    flag = next((flag for part, flag in guess.items() if part in text), "--gateway-id")
-    return f"--destination-cidr-block {word(route['dest'])} {flag} {word(target)}"
+def _dest_by_hand(route: Mapping[str, Any]) -> str:
+    dest = route["dest"]
+    if isinstance(dest, str) and dest.startswith("pl-"):
+        return f"--destination-prefix-list-id {word(dest)}"
+    sort = "ipv6-cidr" if isinstance(dest, str) and ":" in dest else "cidr"
+    return f"--destination-{sort}-block {word(dest)}"
+
+
+def _target_by_hand(target: Any, kinds: Mapping[str, str]) -> str:
+    """The option that names a route's target: by an id's prefix, or by the kind of what is not made yet."""
+    if not isinstance(target, Unknown):
+        return f"{_FLAGS.get(str(target).partition('-')[0], '--gateway-id')} {word(target)}"
+    ref = reference(target)
+    if ref is not None and ref.output == "network_interface_id":
+        return f"{_FLAGS['eni']} {word(target)}"
+    flags = {"ec2_vpc_nat_gateway": _FLAGS["nat"], "ec2_instance": _FLAGS["i"]}
+    return (
+        f"{flags.get(kinds.get(ref.address, ''), '--gateway-id') if ref else '--gateway-id'} {word(target)}"
+    )
+
+
+_FLAGS = {
+    "eigw": "--egress-only-internet-gateway-id",
+    "nat": "--nat-gateway-id",
+    "i": "--instance-id",
+    "eni": "--network-interface-id",
+    "pcx": "--vpc-peering-connection-id",
+    "tgw": "--transit-gateway-id",
+}
+
+
+def _parted_by_hand(own: str, subnets: Sequence[str]) -> list[str]:
+    """An association has an id of its own, which only the table tells."""
+    lines = []
+    for subnet in subnets:
+        query = f"RouteTables[0].Associations[?SubnetId==`{subnet}`].RouteTableAssociationId"
+        asked = f"aws ec2 describe-route-tables --route-table-ids {own} --query '{query}' --output text"
+        lines.append(f'aws ec2 disassociate-route-table --association-id "$({asked})"')
+    return lines

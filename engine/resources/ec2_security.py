@@ -11,8 +11,8 @@ from pydantic import field_validator, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import ADDRESS, tag_specifications, tags_of, values_filter
-from engine.by_hand import assign, aws, json_word, variable, word
-from engine.refs import Unknown
+from engine.by_hand import assign, aws, json_word, told, word
+from engine.refs import Ref, Unknown
 from engine.resource import Fixed, Id, Output, Resource, Values, plain
 from engine.resources._ec2 import ask, described, finish, found, interfaces, make, once_seen, remove
 from engine.resources._ec2_rules import (
@@ -41,6 +41,8 @@ _ALLOWED = re.compile(r"[A-Za-z0-9. _\-:/()#,@\[\]+=&;{}!$*]{1,255}")
 _PURGES = {"rules": "purge_rules", "rules_egress": "purge_rules_egress"}
 _LISTS = {"rules": False, "rules_egress": True}
 """The fields that hold rules, and whether they are about what goes out."""
+_ALL_OUT = {"proto": "all", "cidr_ip": "0.0.0.0/0"}
+"""The rule that AWS puts into each new group."""
 
 
 class Ec2SecurityGroup(Resource):
@@ -217,7 +219,8 @@ class Ec2SecurityGroup(Resource):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws ec2 create-security-group`, and one authorize command a rule, as the handout does."""
-        own = word(id) if id else f'"${variable(self._address)}"'
+        itself = Unknown(frozenset({Ref(self._address, "id")}))
+        own = word(id or itself)
         if action == "delete":
             return [f"aws ec2 delete-security-group --group-id {own}"]
         lines = []
@@ -231,9 +234,25 @@ class Ec2SecurityGroup(Resource):
             )
             lines.append(assign(self._address, command))
         for name, egress in _LISTS.items():
-            rules = getattr(self, name)
-            if rules and (action == "create" or name in changed):
-                lines += [_by_hand(own, atom, egress) for atom in atoms(plain(rules))]
+            if getattr(self, name) is not None and (action == "create" or name in changed):
+                lines += self._rules_by_hand(id or itself, name, egress)
+        asked = f"aws ec2 describe-security-groups --group-ids {own}"
+        return [*lines, *told(self, asked, {"group_id": "SecurityGroups[0].GroupId"})]
+
+    def _rules_by_hand(self, own: Any, name: str, egress: bool) -> list[str]:
+        """What is missing is allowed first, then what is extra taken away, as `update` does."""
+        # A new group may send everything.
+        there = atoms(
+            self._beside.there.get(name) or ([_ALL_OUT] if egress and not self._beside.there else [])
+        )
+        wanted = atoms(plain(getattr(self, name)))
+        lines = [_by_hand("authorize", own, a, egress, text) for a, text in wanted.items() if a not in there]
+        if getattr(self, _PURGES[name]):
+            lines += [_by_hand("revoke", own, atom, egress) for atom in there if atom not in wanted]
+        texts = {atom: text for atom, text in wanted.items() if text and there.get(atom, text) != text}
+        if texts:
+            command = f"aws ec2 update-security-group-rule-descriptions-{_way(egress)} --group-id {word(own)}"
+            lines.append(f"{command} --ip-permissions {json_word(permissions(texts, own))}")
         return lines
 
 
@@ -341,25 +360,29 @@ class Ec2SecurityGroupRule(Resource):
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
         """ModifySecurityGroupRules: the rule keeps its id."""
         (atom,) = self._atoms()
-        peer = {
-            "cidr_ip": "CidrIpv4",
-            "cidr_ipv6": "CidrIpv6",
-            "group_id": "ReferencedGroupId",
-            "ip_prefix": "PrefixListId",
-        }[atom.sort]
-        rule = {
-            "IpProtocol": atom.proto,
-            "FromPort": -1 if atom.low is None else atom.low,
-            "ToPort": -1 if atom.high is None else atom.high,
-            peer: self.security_group_id if atom.peer == "self" else atom.peer,
-            "Description": self.rule_desc or "",
-        }
+        rule = self._as_aws(atom)
         ask(
             world,
             "modify_security_group_rules",
             GroupId=self.security_group_id,
             SecurityGroupRules=[{"SecurityGroupRuleId": id, "SecurityGroupRule": rule}],
         )
+
+    def _as_aws(self, atom: Atom) -> dict[str, Any]:
+        """A SecurityGroupRuleRequest."""
+        peer = {
+            "cidr_ip": "CidrIpv4",
+            "cidr_ipv6": "CidrIpv6",
+            "group_id": "ReferencedGroupId",
+            "ip_prefix": "PrefixListId",
+        }[atom.sort]
+        return {
+            "IpProtocol": atom.proto,
+            "FromPort": -1 if atom.low is None else atom.low,
+            "ToPort": -1 if atom.high is None else atom.high,
+            peer: self.security_group_id if atom.peer == "self" else atom.peer,
+            "Description": self.rule_desc or "",
+        }
 
     @classmethod
     def delete(cls, world: World, id: str) -> None:
@@ -377,12 +400,27 @@ class Ec2SecurityGroupRule(Resource):
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """The authorize and revoke commands of the AWS command line."""
         if action == "delete":
-            asked = f"aws ec2 describe-security-group-rules --security-group-rule-ids {word(id)}"
-            group = f"$({asked} --query 'SecurityGroupRules[0].GroupId' --output text)"
-            command = f"aws ec2 revoke-security-group-{_way(self.egress is True)}"
-            return [f'{command} --group-id "{group}" --security-group-rule-ids {word(id)}']
+            return self._gone_by_hand(word(id))
         (atom,) = self._atoms()
-        return [_by_hand(word(self.security_group_id), atom, bool(self.egress))]
+        own = word(self.security_group_id)
+        if action == "update":
+            rule = json_word([{"SecurityGroupRuleId": id, "SecurityGroupRule": self._as_aws(atom)}])
+            return [f"aws ec2 modify-security-group-rules --group-id {own} --security-group-rules {rule}"]
+        command = _by_hand("authorize", self.security_group_id, atom, bool(self.egress), self.rule_desc)
+        if "id" not in self._beside.needed:
+            return [command]
+        query = "--query 'SecurityGroupRules[0].SecurityGroupRuleId' --output text"
+        return [assign(self._address, f"{command} {query}")]
+
+    def _gone_by_hand(self, id: str) -> list[str]:
+        group = self._beside.there.get("security_group_id")
+        if group is None:
+            asked = f"aws ec2 describe-security-group-rules --security-group-rule-ids {id}"
+            own = f"\"$({asked} --query 'SecurityGroupRules[0].GroupId' --output text)\""
+        else:
+            own = word(group)
+        command = f"aws ec2 revoke-security-group-{_way(self._beside.there.get('egress') is True)}"
+        return [f"{command} --group-id {own} --security-group-rule-ids {id}"]
 
 
 def _way(egress: bool) -> str:
@@ -415,13 +453,15 @@ def _revoke(world: World, group: str, rules: Sequence[str], *, egress: bool) -> 
             raise
 
 
-def _by_hand(group: str, atom: Atom, egress: bool) -> str:
-    command = f"aws ec2 authorize-security-group-{_way(egress)} --group-id {group}"
-    if not egress and atom.proto in {"tcp", "udp", "-1"} and atom.sort in {"cidr_ip", "group_id"}:
-        parts = [command, f"--protocol {'all' if atom.proto == '-1' else atom.proto}"]
-        if atom.low is not None:
-            parts.append(f"--port {word(span(atom.low, atom.high))}")
-        flag = "--cidr" if atom.sort == "cidr_ip" else "--source-group"
-        return " ".join([*parts, f"{flag} {group if atom.peer == 'self' else word(atom.peer)}"])
-    asked = permissions({atom: None}, group.strip('"'))
-    return f"{command} --ip-permissions {json_word(asked)}"
+def _by_hand(verb: str, group: Any, atom: Atom, egress: bool, text: str | None = None) -> str:
+    """`verb` is authorize or revoke; `group` is the group's id, perhaps unknown."""
+    command = f"aws ec2 {verb}-security-group-{_way(egress)} --group-id {word(group)}"
+    simple = atom.proto in {"tcp", "udp", "-1"} and atom.sort in {"cidr_ip", "group_id"} and not text
+    if not simple or egress:
+        # Only the long form tells of ICMP, IPv6, prefix lists, descriptions, and what goes out.
+        return f"{command} --ip-permissions {json_word(permissions({atom: text}, group))}"
+    parts = [command, f"--protocol {'all' if atom.proto == '-1' else atom.proto}"]
+    if atom.low is not None:
+        parts.append(f"--port {word(span(atom.low, atom.high))}")
+    flag = "--cidr" if atom.sort == "cidr_ip" else "--source-group"
+    return " ".join([*parts, f"{flag} {word(group if atom.peer == 'self' else atom.peer)}"])

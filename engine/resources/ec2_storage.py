@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import tag_specifications
-from engine.by_hand import assign, aws, variable, word
+from engine.by_hand import assign, aws, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Resource, Unread, Values
@@ -176,8 +176,9 @@ class Ec2Vol(Resource):
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws ec2 create-volume`, `attach-volume`, `modify-volume`, `delete-volume`."""
         own = word(id) if id else f'"${variable(self._address)}"'
+        detach = self._detached_by_hand(own)
         if action == "delete":
-            return [f"aws ec2 delete-volume --volume-id {own}"]
+            return [*detach, f"aws ec2 delete-volume --volume-id {own}"]
         lines = []
         if action == "create":
             command = aws(
@@ -190,22 +191,38 @@ class Ec2Vol(Resource):
                 throughput=self.throughput,
                 snapshot_id=self.snapshot,
                 encrypted=self.encrypted is True,
+                kms_key_id=self.kms_key_id,
             )
             lines += [assign(self._address, command), f"aws ec2 wait volume-available --volume-ids {own}"]
-        elif changed & {"volume_size", "volume_type", "iops", "throughput"}:
-            given = aws("modify-volume", size=self.volume_size, volume_type=self.volume_type, iops=self.iops)
-            lines.append(f"{given} --volume-id {own}")
-        if self.instance is not None and (action == "create" or "instance" in changed):
-            device = word(self.device_name or "/dev/sdf")
-            where = f"--instance-id {word(self.instance)} --device {device}"
-            lines.append(f"aws ec2 attach-volume --volume-id {own} {where}")
-        return lines
+        elif changed & _SETTINGS.keys():
+            given = {option: getattr(self, name) for name, option in _SETTINGS.items() if name in changed}
+            lines.append(f"{aws('modify-volume', **given)} --volume-id {own}")
+        if action == "create" or changed & {"instance", "device_name"}:
+            lines += detach
+            if self.instance is not None:
+                device = word(self.device_name or "/dev/sdf")
+                where = f"--instance-id {word(self.instance)} --device {device}"
+                lines.append(f"aws ec2 attach-volume --volume-id {own} {where}")
+        asked = f"aws ec2 describe-volumes --volume-ids {own}"
+        return [*lines, *told(self, asked, {"volume_id": "Volumes[0].VolumeId"})]
+
+    def _detached_by_hand(self, own: str) -> list[str]:
+        if not self._beside.there.get("instance"):
+            return []
+        return [
+            f"aws ec2 detach-volume --volume-id {own}",
+            f"aws ec2 wait volume-available --volume-ids {own}",
+        ]
 
     def price(self) -> float | None:
         """By size and type; extra IOPS and throughput are not counted."""
         if not isinstance(self.volume_size, int) or isinstance(self.volume_type, Unknown):
             return None
         return _prices.volume(self.volume_type, self.volume_size)
+
+
+_SETTINGS = {"volume_size": "size", "volume_type": "volume_type", "iops": "iops", "throughput": "throughput"}
+"""What ModifyVolume changes, and how the AWS command line calls it."""
 
 
 def _until(world: World, id: str, states: set[str]) -> None:
@@ -356,7 +373,13 @@ class Ec2Ami(Resource):
             description=self.description,
             no_reboot=self.no_reboot is True,
         )
-        return [assign(self._address, command), f"aws ec2 wait image-available --image-ids {own}"]
+        queries = {"image_id": "ImageId", "root_device_name": "RootDeviceName"}
+        asked = f"aws ec2 describe-images --image-ids {own}"
+        return [
+            assign(self._address, command),
+            f"aws ec2 wait image-available --image-ids {own}",
+            *told(self, asked, {name: f"Images[0].{query}" for name, query in queries.items()}),
+        ]
 
     def price(self) -> float | None:
         """Its snapshots are billed by what is written in them, which nobody knows beforehand."""

@@ -168,7 +168,7 @@ def test_commands_on_hosts_go_through_ssh() -> None:
         "\n" + told
         == """
 # create web (docker_container): not there yet
-ssh -F .labctl/x/ssh_config bastion 'docker run httpd'
+ssh -F .labctl/x/ssh_config -n bastion 'docker run httpd'
 ssh -F .labctl/x/ssh_config bastion sh -eu <<'END_OF_COMMANDS'
 a
 b
