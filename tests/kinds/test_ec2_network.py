@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from engine.aws import Aws
 from engine.aws.errors import AwsError
+from engine.aws.tags import values_filter
 from engine.errors import StepFailed
 from engine.resources.ec2_gateways import Ec2Eip, Ec2VpcIgw, Ec2VpcNatGateway
 from engine.resources.ec2_network import Ec2VpcNet, Ec2VpcSubnet
 from engine.resources.ec2_routes import Ec2VpcRouteTable
 from engine.resources.ec2_storage import Ec2Ami, Ec2Vol
+from engine.sandbox import CREDENTIALS, Running
 from tests.kinds.aws_examples import a_subnet, a_vpc, an_instance
 from tests.kinds.aws_stage import Stage
 
@@ -212,3 +215,40 @@ def test_an_image_goes_with_its_snapshots(stage: Stage, ec2: Any) -> None:
     Ec2Ami.delete(world, id)
     left = ec2.describe_snapshots(Filters=[{"Name": "snapshot-id", "Values": snapshots}])["Snapshots"]
     assert left == []
+
+
+def test_one_token_makes_one_nat_gateway(stage: Stage) -> None:
+    vpc = a_vpc(stage)
+    subnet = a_subnet(stage, vpc)
+    stage.make(Ec2VpcIgw(vpc_id=vpc), "igw")
+    address = stage.make(Ec2Eip(), "address")["id"]
+    gateway, world = Ec2VpcNatGateway(subnet_id=subnet, allocation_id=address), stage.world("nat")
+    id = gateway.create(world)
+    stage.made.append((Ec2VpcNatGateway, id))
+    assert gateway.create(world) == id
+
+
+def test_a_default_vpc_that_labctl_makes_and_takes_away(cloud: Running) -> None:
+    """In a region of its own: the session's other tests launch into the default VPC of theirs."""
+    region = "eu-west-3"
+    aws = Aws(region=region, endpoint_url=cloud.aws_endpoint, credentials=CREDENTIALS)
+    stage, wanted = Stage(aws), Ec2VpcNet(default=True)
+    there = wanted.adopts(stage.world("vpc"))
+    assert there is not None
+    Ec2VpcNet.delete(stage.world("vpc"), there)
+    assert wanted.adopts(stage.world("vpc")) is None
+    values = stage.make(wanted, "vpc")
+    assert values["is_default"] is True
+    assert Ec2VpcNet.find(stage.world("vpc", token="")) == [values["id"]]
+    assert wanted.adopts(stage.world("vpc")) == values["id"]
+    inside = values_filter("vpc-id", [values["id"]])
+    assert aws.pages("ec2", "describe_subnets", "Subnets", Filters=inside)
+    attached = values_filter("attachment.vpc-id", [values["id"]])
+    assert len(aws.pages("ec2", "describe_internet_gateways", "InternetGateways", Filters=attached)) == 1
+    with pytest.raises(AwsError) as caught:
+        aws.call("ec2", "delete_vpc", VpcId=values["id"])
+    assert caught.value.code == "DependencyViolation"
+    stage.clear()
+    assert wanted.adopts(stage.world("vpc")) is None
+    assert aws.pages("ec2", "describe_subnets", "Subnets", Filters=inside) == []
+    assert aws.pages("ec2", "describe_internet_gateways", "InternetGateways", Filters=attached) == []

@@ -66,16 +66,21 @@ class Guard:
             backend = request.ec2_backend
             self._settle(backend, time.time())
             try:
-                for check in self._checks.get(action, ()):
-                    check(backend, params)
-                if params.get("DryRun"):
-                    raise DryRunClientError()
-                answer = self._tokens.once(request.region, action, params, backend, lambda: handle(request))
+                answer = self._tokens.once(
+                    request.region, action, params, backend, lambda: self._do(request, action, handle)
+                )
             except ServiceException as refused:
                 return self._refuse(request, refused)
             if not action.startswith(_READS):
                 self._changed()
             return answer
+
+    def _do(self, request: EC2Response, action: str, handle: Callable[[EC2Response], Answer]) -> Answer:
+        for check in self._checks.get(action, ()):
+            check(request.ec2_backend, request.params)
+        if request.params.get("DryRun"):
+            raise DryRunClientError()
+        return handle(request)
 
     def _finish(self, request: EC2Response, answer: ActionResult) -> None:
         if isinstance(answer.result, Exception):
