@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from engine.errors import LabctlError, StepFailed, Unreachable
@@ -54,6 +55,10 @@ _CREDENTIALS: Final = {
     "PendingVerification": "AWS is still verifying this account for the region",
     "Blocked": "AWS has blocked this account",
 }
+_OF_ONE_THING: Final = re.compile(
+    r"not authorized for|permission to access the specified|does not belong to", re.IGNORECASE
+)
+"""EC2 answers AuthFailure, too, for one image, address or group that belongs to somebody else."""
 _RENEW: Final = "log in again (`aws sso login`, or new keys with `aws configure`), then run it again"
 _CHECK: Final = "check them with `aws sts get-caller-identity`; aws.profile says which are used"
 
@@ -202,7 +207,7 @@ _GONE: Final = frozenset(
 
 def refusal(operation: str, code: str, said: str) -> LabctlError:
     """The error for what AWS answered: Unreachable where the credentials are the trouble, else AwsError."""
-    if code in _CREDENTIALS:
+    if code in _CREDENTIALS and not _OF_ONE_THING.search(said):
         remedy = _RENEW if "expired" in _CREDENTIALS[code] else _CHECK
         return Unreachable(f"{_CREDENTIALS[code]}: {said} ({operation}, {code})", remedy)
     return AwsError(operation, code, said)

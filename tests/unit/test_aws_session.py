@@ -14,6 +14,7 @@ import pytest
 from engine.aws import Aws
 from engine.aws.clients import on_this_machine
 from engine.aws.errors import AwsError
+from engine.aws.errors import refusal as refused
 from engine.errors import LostAnswer, StepFailed, Unreachable
 
 VPC = "<CreateVpcResponse><vpc><vpcId>vpc-1</vpcId></vpc></CreateVpcResponse>"
@@ -304,3 +305,17 @@ def test_other_endpoints_are_asked_through_proxies(server: Scripted, monkeypatch
 )
 def test_what_is_on_this_machine(url: str | None, local: bool) -> None:
     assert on_this_machine(url) is local
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Not authorized for images: [ami-1]",
+        "You do not have permission to access the specified resource.",
+        "The address '203.0.113.9' does not belong to you.",
+    ],
+)
+def test_one_thing_of_somebody_else_is_no_trouble_with_the_credentials(said):
+    failure = refused("RunInstances", "AuthFailure", said)
+    assert isinstance(failure, AwsError)
+    assert said in failure.message
