@@ -159,17 +159,24 @@ def output(
     NAME; for a roster an object that holds the same for each lab's name.
     """
     from engine.cli.options import named_lab
-    from engine.commands import open_labs
+    from engine.commands import open_labs, outputs_of, side_by_side
     from engine.session import Session
 
     asked, name = named_lab(words, playbook, inventory, variables, student)
     request = resolve(asked, terminal)
     with Session(terminal.after_greeting) as session:
         sites = open_labs(session, request)
-        found = {site.lab.name: _outputs(terminal, site, request, name) for site in sites}
+        for site in sites:
+            _has_output(site.lab, name)
+        told = side_by_side(sites, lambda site: outputs_of(site, request, name))
+    found: dict[str, Mapping[str, Any]] = {}
+    for site, answer in zip(sites, told, strict=True):
+        if isinstance(answer, LabctlError):
+            raise answer
+        found[site.lab.name] = answer
     if as_json:
-        told = {lab: values if name is None else values[name] for lab, values in found.items()}
-        terminal.json(next(iter(told.values())) if len(told) == 1 else told, secret=True)
+        chosen = {lab: values if name is None else values[name] for lab, values in found.items()}
+        terminal.json(next(iter(chosen.values())) if len(chosen) == 1 else chosen, secret=True)
     elif name is not None:
         for lab, values in found.items():
             _value(terminal, values[name], lab if len(sites) > 1 else "")
@@ -178,13 +185,10 @@ def output(
     return 0
 
 
-def _outputs(terminal: Terminal, site: Site, request: Request, name: str | None) -> dict[str, Any]:
-    from engine.commands import outputs_of
-
-    if name is not None and name not in site.lab.outputs:
-        there = ", ".join(site.lab.outputs) or "none"
-        raise Invalid([Problem(None, f"{site.lab.name} has no output {name}.", f"There are: {there}.")])
-    return outputs_of(site, request, name)
+def _has_output(lab: Lab, name: str | None) -> None:
+    if name is not None and name not in lab.outputs:
+        there = ", ".join(lab.outputs) or "none"
+        raise Invalid([Problem(None, f"{lab.name} has no output {name}.", f"There are: {there}.")])
 
 
 def _value(terminal: Terminal, value: Any, lab: str) -> None:

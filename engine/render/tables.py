@@ -110,8 +110,7 @@ def _run_line(event: Event, paint: Paint) -> str:
     """How a run began or ended: `apply started: 9 to create  (apply-1a2b3c4d)`."""
     word = event.run.partition("-")[0] or "run"
     if event.verb == "run":
-        counts = [part for part in event.detail.split(", ") if part and not part.startswith("0 ")]
-        told = f": {', '.join(counts)}" if counts else ""
+        told = f": {event.detail}" if event.detail else ""
         return f"{paint(f'{word} {event.outcome}', 'bold')}{told}  {paint(f'({event.run})', 'dim')}"
     detail = f", {event.detail}" if event.detail else ""
     return paint(f"{word} ended: {event.outcome}{detail}", "bold")

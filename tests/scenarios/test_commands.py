@@ -8,10 +8,22 @@ import pty
 import re
 import select
 import subprocess
+import time
+
+import pytest
 
 from tests.scenarios.conftest import SMALL
-from tests.scenarios.place import LABCTL, Place
+from tests.scenarios.place import LABCTL, Place, interrupt
 
+SLOW = """\
+name: slow
+resources:
+  - name: vpc
+    ec2_vpc_net: {default: true}
+  - name: host
+    ec2_instance: {image: ubuntu-22.04, instance_type: t3.micro}
+    depends_on: [vpc]
+"""
 FIRST = "small@sandbox · embedded sandbox, nothing is billed"
 
 
@@ -71,7 +83,11 @@ def test_what_was_made_and_done_is_remembered(small: Place) -> None:
     assert "3 resources in small@sandbox." in small.run("show").out
     verbs = [(line["verb"], line["address"], line["outcome"]) for line in small.json("history")]
     assert ("create", "net", "done") in verbs
-    assert "create  net  done" in small.run("history").out
+    history = small.run("history").out
+    assert re.search(r"  apply started: .*3 to create  \(apply-[0-9a-f]{8}\)$", history, re.MULTILINE)
+    assert re.search(r"    create  net    done$", history, re.MULTILINE)
+    assert history.endswith("  apply ended: done\n")
+    assert small.json("show", "small@sandbox") == shown
 
 
 def test_checks_pass_and_fail(small: Place) -> None:
@@ -191,3 +207,114 @@ def test_an_inventory_in_use_is_remembered_here(small: Place) -> None:
 def test_nobody_holds_the_lock(small: Place) -> None:
     (small.folder / "small.yml").write_text(SMALL)
     assert small.run("unlock", "small.yml", "--yes").out == "small@sandbox was not locked.\n"
+
+
+# -- a playbook that is gone or broken -----------------------------------------------------------------------
+
+
+def test_a_lab_is_destroyed_by_its_name_alone(small: Place) -> None:
+    small.run("apply", "small.yml", "--yes")
+    (small.folder / "small.yml").unlink()
+    assert "There is no playbook small.yml." in small.run("plan", "small.yml", code=3).err
+    said = small.run("destroy", "small@sandbox", "--yes")
+    assert said.err.splitlines()[0] == FIRST
+    assert "Nothing of small@sandbox is left" in said.out
+    assert small.run("destroy", "smal@sandbox", "--yes", code=3).err.startswith(
+        "Error: The ledger has no lab smal@sandbox.\n  It has: "
+    )
+
+
+def test_a_lab_whose_playbook_is_gone_is_destroyed_from_the_ledger(small: Place) -> None:
+    small.run("apply", "small.yml", "--yes")
+    (small.folder / "small.yml").unlink()
+    said = small.run("destroy", "small.yml", "--yes")
+    assert "There is no playbook small.yml." in said.err
+    assert "this is from the ledger alone" in said.err
+    assert "Nothing of small@sandbox is left" in said.out
+
+
+def test_a_lab_whose_playbook_is_broken_is_destroyed_from_the_ledger(small: Place) -> None:
+    small.run("apply", "small.yml", "--yes")
+    small.edit("small.yml", "ec2_vpc_subnet", "ec2_vpc_subnt")
+    said = small.run("destroy", "--yes")
+    assert "did you mean `ec2_vpc_subnet`?" in said.err
+    assert "this is from the ledger alone" in said.err
+    assert "Nothing of small@sandbox is left" in said.out
+    (small.folder / "small.yml").write_text(SMALL)
+    assert small.json("show", "small.yml")["resources"] == []
+
+
+def test_a_broken_playbook_that_made_nothing_is_only_told_of(small: Place) -> None:
+    (small.folder / "other.yml").write_text(SMALL.replace("ec2_vpc_subnet", "ec2_vpc_subnt"))
+    said = small.run("destroy", "other.yml", "--yes", code=3)
+    assert "did you mean `ec2_vpc_subnet`?" in said.err
+    assert "Nothing was touched." in said.err
+
+
+# -- odd places to run in ------------------------------------------------------------------------------------
+
+
+def test_a_terminal_that_knows_only_ascii(small: Place) -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    said = small.run("apply", "small.yml", "--yes", env=plain)
+    assert said.err.isascii()
+    assert said.err.startswith("small@sandbox - embedded sandbox, nothing is billed\n")
+    assert "creating..." in said.err
+
+
+def test_whoever_reads_may_stop_reading(small: Place) -> None:
+    command = f"{LABCTL} schema | head -n 1; {LABCTL} show small.yml 2>&1 | true"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=small.folder, env=small.env, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "{\n"
+    assert done.stderr == ""
+
+
+def test_a_full_disk_under_the_output(small: Place) -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("there is no /dev/full here")
+    words = "/dev/full cannot be written: No space left on device."
+    assert words in small.run("plan", "small.yml", "--out", "/dev/full", code=1).err
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [str(LABCTL), "schema"], cwd=small.folder, env=small.env, stdout=full, stderr=subprocess.PIPE
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"Error: The output cannot be written: No space left on device.\n"
+
+
+def test_an_interrupt_in_a_hurry_leaves_at_once_and_loses_nothing(small: Place) -> None:
+    (small.folder / "slow.yml").write_text(SLOW)
+    with small.start("apply", "slow.yml", "--yes") as applying:
+        output = ""
+        for line in applying.stdout or ():
+            output += line
+            if line.startswith("host: creating"):
+                break
+        interrupt(applying)
+        time.sleep(0.1)
+        interrupt(applying)
+        output += applying.stdout.read() if applying.stdout else ""
+    assert applying.returncode == 130, output
+    assert output.endswith("Stopped at once. Nothing is lost: run the same command again to go on.\n")
+    small.run("apply", "slow.yml", "--yes")
+    small.run("plan", "slow.yml", "--detailed-exitcode")
+    small.run("destroy", "slow.yml", "--yes")
+
+
+def test_an_expired_lab_and_a_budget_that_will_not_do(small: Place) -> None:
+    (small.folder / "slow.yml").write_text(SLOW)
+    for name, words in (
+        (
+            "expires: 2020-01-31",
+            r"Note: this lab expired on 2020-01-31, \d+ days ago; labctl destroy ",
+        ),
+        (
+            "expires: 2099-01-31\nbudget: {per_lab: 5 USD}",
+            r"Note: running until 2099-01-31 \(\d+ days\) would cost about [\d.]+ USD, more than the budget"
+            r" of 5.00 USD, which lasts for \d+ days.",
+        ),
+    ):
+        (small.folder / "inventory/dated.yml").write_text(f"target: sandbox\n{name}\n")
+        assert re.search(words, small.run("plan", "slow.yml", "-i", "dated").out)

@@ -119,7 +119,7 @@ on bastion
 
 def test_history_sets_runs_apart() -> None:
     events = [
-        Event(AT, "apply-1", None, "run", "started", "2 to create, 0 to update"),
+        Event(AT, "apply-1", None, "run", "started", "2 to create"),
         Event(AT, "apply-1", "vpc", "create", "done", "not there yet"),
         Event(AT, "apply-1", "net", "create", "failed", "no room"),
         Event(AT, "apply-1", None, "end", "failed", "1 failed"),
