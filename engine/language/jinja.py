@@ -90,23 +90,24 @@ class View:
     __repr__ = __str__
 
 
-class Environment(Mapping[str, str]):
-    """Environment variables as `env.NAME`; shows nothing by itself."""
+class Environment(View):
+    """Environment variables as `env.NAME`; as a whole, with all that is secret in it, it cannot be had."""
+
+    __slots__ = ("_values",)
 
     def __init__(self, values: Callable[[], Mapping[str, str]]) -> None:
         self._values = values
 
-    def __getitem__(self, name: str) -> str:
-        return self._values()[name]
+    def read(self, name: str) -> Any:
+        """The variable `name`."""
+        values = self._values()
+        if name in values:
+            return values[name]
+        return _Absent(f"the environment variable `{name}` is not set", name=name)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values())
-
-    def __len__(self) -> int:
-        return len(self._values())
-
-    def __repr__(self) -> str:
-        return "the environment"
+    def whole(self) -> Wrong:
+        """That one variable is meant."""
+        return Wrong("`env` is not a value", "write `env.NAME`")
 
 
 class _Absent(StrictUndefined):
@@ -143,8 +144,6 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             return found
         if isinstance(obj, Undefined):
             return found
-        if isinstance(obj, Environment):
-            return _Absent(f"the environment variable `{name}` is not set", name=str(name))
         if isinstance(obj, Mapping):
             there = ", ".join(f"`{key}`" for key in list(obj)[:12]) or "nothing"
             return _Absent(f"`{name}` is not there; there is {there}", name=str(name))

@@ -9,6 +9,7 @@ import pytest
 
 from engine.errors import Invalid, Where
 from engine.lab import Declared, Lab, Target
+from engine.language.jinja import Environment
 from engine.refs import Ref, Template, Unknown
 from engine.resource import Resource, Values
 from engine.templating import Filling, Scope, construct, fill, references, scope_of
@@ -388,3 +389,15 @@ def test_large_but_honest_templates_are_filled():
 def test_odd_uses_end_in_words(text):
     with pytest.raises(Invalid):
         fill(Template(text, HERE), scope())
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ env }}", "x{{ env }}", "{{ env | list }}", "{{ env | dictsort }}", "{{ env.items() }}"]
+)
+def test_the_environment_as_a_whole_cannot_be_had(text):
+    names = {"env": Environment(lambda: {"AWS_SECRET_ACCESS_KEY": "hunter-two", "HOME": "/root"})}
+    with pytest.raises(Invalid) as caught:
+        fill(Template(text, HERE), scope(**names))
+    assert "hunter-two" not in str(caught.value)
+    assert fill(Template("{{ env.HOME }} {{ env['HOME'] }}", HERE), scope(**names)) == "/root /root"
+    assert fill(Template("{{ env.NOPE | default('x') }}", HERE), scope(**names)) == "x"
