@@ -112,7 +112,7 @@ def test_ways_out_of_a_living_lab(place: Place) -> None:
     assert left(place) == {}
 
 
-@pytest.mark.parametrize("egress", ["bastion", "nat_gateway", "none"])
+@pytest.mark.parametrize("egress", ["bastion", "nat_gateway"])
 def test_a_network_of_its_own(place: Place, egress: str) -> None:
     words = given(network="own", private_egress=egress)
     settled(place, *words, look=egress == "bastion")
