@@ -95,8 +95,8 @@ class Patience:
             try:
                 return done.result(_GLANCE_AT_STOP)
             except TimeoutError:
-                if done.done():
-                    raise
+                if done.done():  # just now, or it is the work that ran out of time
+                    return done.result()
             try:
                 self.check(name)
             except Interrupted:

@@ -37,8 +37,8 @@ if [ -f "$labctl_record/rc" ]; then echo "owner $labctl_lab"; show "$labctl_reco
 class Command(OnHost):
     """A command run on a host: once, again when something says so, or at every look as a mere reader.
 
-    A run leaves its exit status and output on the host below /var/lib/labctl, readable by root only; that they
-    are there says that the command has run. With `creates` or `unless`, what these say decides.
+    A run leaves its exit status and output on the host below /var/lib/labctl, readable by root only; that
+    they are there says that the command has run. With `creates` or `unless`, what these say decides.
     """
 
     kind: ClassVar[str] = "command"
