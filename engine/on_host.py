@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import ValidationInfo, field_validator
 
 from engine import host_scripts
 from engine.host_scripts import prelude
-from engine.resource import Resource, Values
+from engine.resource import Resource, Values, plain
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -31,6 +33,15 @@ class OnHost(Resource):
     """A thing that is there without labctl having made it may be taken on as it is."""
     reconnects: ClassVar[bool] = False
     """After a change the login is made anew (groups of the user changed)."""
+    any_text: ClassVar[frozenset[str]] = frozenset()
+    """Fields that travel as files and may hold NUL characters; shells drop these from scripts unasked."""
+
+    @field_validator("*")
+    @classmethod
+    def _no_nul(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.field_name not in cls.any_text and _holds_nul(plain(value)):
+            raise ValueError("holds a NUL character (\\0), which cannot travel in a script: leave it out")
+        return value
 
     def natural_id(self) -> str:
         """What it is called on its host; must not hang on anything unknown."""
@@ -99,6 +110,14 @@ class OnHost(Resource):
     def find(cls, world: World) -> list[str]:
         """Nothing: what lives on a host is known by its natural id before it is made."""
         return []
+
+
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_holds_nul(item) for pair in value.items() for item in pair)
+    if isinstance(value, list):
+        return any(_holds_nul(item) for item in value)
+    return isinstance(value, str) and "\0" in value
 
 
 def told(stderr: str) -> tuple[str, str] | None:

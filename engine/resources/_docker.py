@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from engine.errors import StepFailed
 from engine.on_host import told
@@ -25,6 +25,23 @@ HAVE_DOCKER: Final = (
 _DOWN = re.compile(
     r"Cannot connect to the Docker daemon|permission denied while trying to connect|docker\.sock"
 )
+
+
+def _label_names(labels: dict[str, str]) -> dict[str, str]:
+    for name in labels:
+        if not name or set(name) & set(",=\r\n"):
+            raise ValueError(
+                f"{name!r} is no name of a label: it has a comma, `=` or line break, or is empty"
+            )
+        if name.startswith("labctl:"):
+            raise ValueError(
+                f"{name!r}: labels that begin with `labctl:` are labctl's own; choose another name"
+            )
+    return labels
+
+
+Labels = Annotated[dict[str, str], AfterValidator(_label_names)]
+"""Docker's labels, by names that can be told apart again when they are read."""
 
 
 def look(*inspections: str) -> str:

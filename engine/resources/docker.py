@@ -467,7 +467,7 @@ class _Labelled(OnHost):
     adoptable: ClassVar[bool] = False
 
     name: Fixed[DockerName] = Field(description="its name on the host")
-    labels: Fixed[dict[str, str] | None] = Field(default=None, description="labels of its own")
+    labels: Fixed[_docker.Labels | None] = Field(default=None, description="labels of its own")
 
     def natural_id(self) -> str:
         """Its name."""

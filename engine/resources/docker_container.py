@@ -173,7 +173,7 @@ class DockerContainer(OnHost):
     hostname: Fixed[str | None] = Field(default=None, description="its host name")
     user: Fixed[str | None] = Field(default=None, description="the user, or user:group, that it runs as")
     working_dir: Fixed[str | None] = Field(default=None, description="the folder that its command starts in")
-    labels: Fixed[dict[str, str] | None] = Field(default=None, description="labels of its own")
+    labels: Fixed[_docker.Labels | None] = Field(default=None, description="labels of its own")
     memory: Size | None = Field(default=None, description="the most memory it may use, as in `512m`")
     cpus: float | None = Field(default=None, gt=0, description="the most processors it may use, as in 1.5")
     healthcheck: Fixed[Healthcheck | None] = Field(

@@ -239,6 +239,7 @@ class Copy(_Content):
     """A file on a host with the content of a file beside the playbook, or with a text."""
 
     kind: ClassVar[str] = "copy"
+    any_text: ClassVar[frozenset[str]] = frozenset({"content"})
     _holds: ClassVar[tuple[str, ...]] = ("src", "content")
 
     src: LocalFile | None = Field(default=None, description="a file beside the playbook or in templates/")

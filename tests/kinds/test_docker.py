@@ -339,6 +339,11 @@ def test_published_ports(given: list[Any], read: list[str]) -> None:
         ({"env": {"a=b": "c"}}, "environment variable"),
         ({"command": "echo 'x"}, "split into words"),
         ({"name": "-x"}, "letters, digits"),
+        ({"labels": {"a,b": "c"}}, "'a,b' is no name of a label"),
+        ({"labels": {"a=b": "c"}}, "no name of a label"),
+        ({"labels": {"a\nb": "c"}}, "no name of a label"),
+        ({"labels": {"labctl:lab": "another"}}, "labctl's own"),
+        ({"env": {"A": "a\0b"}}, "NUL"),
     ],
 )
 def test_wrong_fields_are_told(fields: dict[str, Any], words: str) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from engine.kinds import kinds
 from engine.local_files import PlaybookFiles
@@ -62,3 +63,29 @@ def test_the_contract(example: HostExample, bench: Bench, tmp_path: Path) -> Non
     bench.delete(last)
     assert bench.look(last) is None
     assert type(last).parse(first.natural_id(), 0, b"") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("command", {"cmd": "echo 'a\0b'"}),
+        ("command", {"cmd": ["echo", "a\0b"]}),
+        ("command", {"cmd": "env", "environment": {"A": "\0"}}),
+        ("command", {"cmd": "date", "unless": "test \0"}),
+        ("systemd_service", {"name": "x", "unit": "[Service]\nExecStart=/bin/\0\n"}),
+        ("file", {"path": "/srv/x", "type": "link", "src": "a\0"}),
+        ("docker_image", {"name": "x", "build": {"path": "image", "args": {"A": "\0"}}}),
+    ],
+)
+def test_what_a_shell_would_drop_from_a_script_is_refused(
+    kind: str, fields: Mapping[str, object], tmp_path: Path
+) -> None:
+    (tmp_path / "image").mkdir()
+    (tmp_path / "image" / "Dockerfile").write_text("FROM alpine\n")
+    with pytest.raises(ValidationError, match="holds a NUL character"):
+        resource(kind, fields, tmp_path)
+
+
+def test_a_files_content_may_hold_any_character(tmp_path: Path) -> None:
+    content = resource("copy", {"dest": "/srv/x", "content": "a\0b"}, tmp_path)
+    assert content.uploads()[0].source == b"a\0b"
