@@ -9,9 +9,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, Self
 
-from engine.change import Change
+from engine.change import Change, FieldChange
 from engine.refs import Ref, Unknown
 from engine.resource import Beside, Resource
+from engine.tags import FIELD as TAGS
 
 _WHOLE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _REFERENCE = re.compile(r"^([A-Za-z_]\w*(?:\[[^\]]*\])*)\.([A-Za-z_]\w*)$")
@@ -150,9 +151,23 @@ def commands(
         kind = kinds[entry.kind if entry else change.kind]
         return kind.model_construct().at(change.address, Beside(there)).as_commands("delete", id)
     changed = frozenset(field.name for field in change.fields)
+    retag: list[str] = []
+    if verb == "update" and change.wanted.tagged and TAGS in changed:
+        retag = _retagged(change.wanted, id or "", there, change.fields)
+        changed -= {TAGS}
+        if not changed:
+            return retag
     beside = Beside(there if verb == "update" else {}, needed, kinds_at or {})
     resource = change.wanted.at(change.address, beside)
-    return resource.as_commands(verb, id if verb == "update" else None, changed)
+    return [*retag, *resource.as_commands(verb, id if verb == "update" else None, changed)]
+
+
+def _retagged(
+    resource: Resource, id: str, there: Mapping[str, Any], fields: Iterable[FieldChange]
+) -> list[str]:
+    [change] = [field for field in fields if field.name == TAGS]
+    tags = {**dict.fromkeys(change.is_ or {}), **(change.wanted or {})}
+    return resource.retag_by_hand(id, dict(there), tags)
 
 
 def reference(value: Unknown) -> Ref | None:

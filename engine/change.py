@@ -39,6 +39,8 @@ class Entry:
     """A second thing under the same address, or the old one of a create-first replacement: to be deleted."""
     set_fields: tuple[str, ...] = ()
     """The fields that the playbook set at the last apply."""
+    tags: tuple[str, ...] = ()
+    """The keys of the tags that labctl set at the last apply."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """Keyed hashes of Secret and Unread fields as last applied."""
     outputs: Values = field(default_factory=dict)

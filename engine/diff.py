@@ -13,6 +13,8 @@ from engine.digest import keyed_hash
 from engine.masking import MASK, Masker
 from engine.refs import holds_unknown
 from engine.resource import SECRET, UNREAD, Mark, Resource, Values, plain
+from engine.tags import FIELD as TAGS
+from engine.tags import owed
 
 WHOLE = "*"
 """Under this name an entry's digests keep the hash of everything wanted."""
@@ -52,11 +54,14 @@ def differences(
     entry: Entry,
     *,
     key: bytes,
+    tags: Mapping[str, str] | None = None,
     ignore: Collection[str] = (),
     hide: bool = False,
     masker: Masker = _OPEN,
 ) -> tuple[FieldChange, ...]:
     """The fields of `there` that are not as `resource` wants them; with `hide` their values are left out.
+
+    `tags` are those it is to bear; what differs in them comes last, as a field of its own.
 
     Where what is wanted now, or was at the last apply, holds something that `masker` would hide, what is
     there is left out: it may hold a secret of before that nobody knows any more.
@@ -77,7 +82,45 @@ def differences(
                 secret=secret,
             )
         )
-    return tuple(found)
+    due = owed_tags(type(resource), tags, there, entry, ignore)
+    return (*found, _tags_change(due, there, entry, hide, masker)) if due else tuple(found)
+
+
+def owed_tags(
+    kind: type[Resource],
+    wanted: Mapping[str, str] | None,
+    there: Values,
+    entry: Entry,
+    ignore: Collection[str] = (),
+) -> dict[str, str | None]:
+    """By key, the tags to set on what is `there`, and with None those to take away.
+
+    None at all where the kind has no tags that change in place, or the thing was there before labctl.
+    """
+    if wanted is None or not kind.tagged or entry.adopted or TAGS in ignore or TAGS not in there:
+        return {}
+    return owed(wanted, there[TAGS], entry.tags)
+
+
+def _tags_change(
+    due: Mapping[str, str | None], there: Values, entry: Entry, hide: bool, masker: Masker
+) -> FieldChange:
+    """What is due of tags as a field, with nothing but the keys that differ."""
+    if hide:
+        return FieldChange(TAGS, None, None, None, secret=True)
+    # What held a secret when it was applied is not among the outputs that are remembered.
+    held_one = bool(entry.outputs and entry.tags) and TAGS not in entry.outputs
+    before = entry.outputs.get(TAGS)
+    return FieldChange(
+        TAGS,
+        was=None if before is None else {key: before[key] for key in due if key in before},
+        is_={
+            key: MASK if held_one else _shown_item(there[TAGS][key], text, masker)
+            for key, text in due.items()
+            if key in there[TAGS]
+        },
+        wanted={key: text for key, text in due.items() if text is not None},
+    )
 
 
 def _shown(name: str, there: Any, wanted: Any, entry: Entry, masker: Masker) -> Any:
@@ -156,8 +199,22 @@ def words_for(resource: Resource, fields: Collection[FieldChange], there: Mappin
 
 def _word_for(resource: Resource, field: FieldChange, there: Mapping[str, Any]) -> str:
     told = None
-    if not field.secret and not holds_unknown(field.wanted) and field.is_ in (None, there.get(field.name)):
+    if field.name == TAGS and type(resource).tagged:
+        told = ", ".join(_tag_words(field))
+    elif not field.secret and not holds_unknown(field.wanted) and field.is_ in (None, there.get(field.name)):
         told = type(resource).describe_difference(field.name, field.wanted, there.get(field.name))
-    words = told or f"{field.name} differs"
+    words = told or f"{field.name} {'differ' if field.name == TAGS else 'differs'}"
     drifted = field.was is not None and not holds_unknown(field.wanted) and field.was == field.wanted
     return f"{words} (changed outside labctl)" if drifted and field.was != field.is_ else words
+
+
+def _tag_words(field: FieldChange) -> Iterator[str]:
+    there, wanted = field.is_ or {}, field.wanted or {}
+    for key, text in wanted.items():
+        if key not in there:
+            yield f"tag {key} is missing"
+        elif there[key] == MASK:
+            yield f"tag {key} differs"
+        else:
+            yield f"tag {key}: {there[key]} instead of {text}"
+    yield from (f"tag {key} is no longer wanted" for key in there if key not in wanted)

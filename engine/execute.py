@@ -36,6 +36,8 @@ from engine.on_host import OnHost
 from engine.refs import UNKNOWN, holds_unknown
 from engine.resource import Resource, Values
 from engine.slots import Slots
+from engine.tags import FIELD as TAGS
+from engine.tags import wanted_tags
 from engine.templating import construct, fill, scope_of
 from engine.verbs import Did, Settled, Task
 from engine.world import World
@@ -380,6 +382,7 @@ class _Run:
             # One with an id is looked at by the next plan, which must not take wishes for deeds.
             digests={} if on_host else wish,
             set_fields=tuple(sorted(resource.model_fields_set)),
+            tags=self._tags(declared),
             retain=declared.retain,
             protect=declared.protect,
             ssh=login_of(self.lab, declared.address, self.known),
@@ -421,7 +424,8 @@ class _Run:
     def _as_failed(self, before: Entry, made: Entry) -> Entry:
         """What is remembered of a thing whose verb failed: its wishes count as not yet applied."""
         digests_before = {} if before.id is None else before.digests
-        return replace(made, digests=digests_before, needs=made.needs | before.needs)
+        tags = tuple(sorted({*made.tags, *before.tags}))
+        return replace(made, digests=digests_before, needs=made.needs | before.needs, tags=tags)
 
     def _surplus_note(self, ids: Iterable[str]) -> str:
         surplus = list(ids)
@@ -550,11 +554,16 @@ class _Run:
             protect=declared.protect,
             surplus=False,
             set_fields=tuple(sorted(resource.model_fields_set)),
+            tags=before.tags if before.adopted or TAGS in declared.ignore_changes else self._tags(declared),
             digests={**kept, **fresh},
             outputs=before.outputs if values is None else self._showable(declared, type(resource), values),
             ssh=login_of(self.lab, declared.address, {**self.known, declared.address: values or {}})
             or before.ssh,
         )
+
+    def _tags(self, declared: Declared) -> tuple[str, ...]:
+        """The keys of the tags that labctl sets on it; later it may take these away."""
+        return tuple(sorted(wanted_tags(self.lab, declared.address))) if declared.kind.tagged else ()
 
     def _showable(self, declared: Declared, kind: type[Resource], values: Values) -> Values:
         """`values` without anything secret: what a mask would change is left out."""

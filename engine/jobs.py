@@ -5,17 +5,17 @@ from __future__ import annotations
 from engine.lab import Lab
 from engine.on_host import OnHost
 from engine.resource import Resource, Values
+from engine.tags import wanted_tags
 from engine.world import Job
 
 
 def job_of(lab: Lab, address: str, *, token: str = "", host: str | None = None) -> Job:
     """The job for the resource at `address`: its tags above all; `host` where the playbook does not tell."""
     declared = lab.resources.get(address)
-    own = declared.tags if declared else {}
     return Job(
         address=address,
         token=token,
-        tags={**lab.tags, **own, "labctl:address": address},
+        tags=wanted_tags(lab, address),
         timeout=declared.timeout if declared else None,
         host=host or (declared.host if declared else None),
         quiet=declared.no_log if declared else False,

@@ -24,6 +24,7 @@ from engine.graph import closure, in_order
 from engine.lab import Declared, Lab, Need
 from engine.masking import Masker
 from engine.resource import Resource, Values
+from engine.tags import wanted_tags
 from engine.templating import Scope, construct, scope_of
 
 _STANDS = ("lives_on", "uses")
@@ -342,6 +343,7 @@ class _Draft:
             _last_values(observation),
             entry,
             key=self.key,
+            tags=wanted_tags(self.there.lab, declared.address),
             ignore=declared.ignore_changes,
             hide=declared.no_log,
             masker=self.masker,

@@ -124,6 +124,9 @@ class Resource(Fields):
     _beside: Beside = PrivateAttr(default_factory=lambda: Beside())
     """What else commands to run by hand go by, where told by `at`."""
 
+    tagged: ClassVar[bool] = False
+    """`read_many` gives its tags as `tags`, and `retag` changes them in place."""
+
     pinned: ClassVar[frozenset[str]] = frozenset()
     """Fields whose names (`ubuntu-22.04`) are looked up once and pinned in the lock file."""
 
@@ -152,7 +155,7 @@ class Resource(Fields):
 
     def replaces(self, name: str, there: Values) -> bool:
         """Whether bringing field `name` to what is wanted needs a new resource."""
-        return FIXED in type(self).model_fields[name].metadata
+        return name in type(self).model_fields and FIXED in type(self).model_fields[name].metadata
 
     @classmethod
     def unsettles(cls, changed: frozenset[str]) -> frozenset[str]:
@@ -180,6 +183,11 @@ class Resource(Fields):
         raise NotImplementedError(type(self).kind)
 
     @classmethod
+    def retag(cls, world: World, id: str, there: Values, tags: Mapping[str, str | None]) -> None:
+        """Set `tags` on the thing `id`, which reads `there`; None takes one away. For kinds with `tagged`."""
+        raise NotImplementedError(cls.kind)
+
+    @classmethod
     def delete(cls, world: World, id: str) -> None:
         """Delete it and wait until it no longer stands in the way of others; quiet if gone already."""
         raise NotImplementedError(cls.kind)
@@ -198,6 +206,11 @@ class Resource(Fields):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """Shell commands that do the same by hand; `action` is create, update or delete."""
+        return []
+
+    @classmethod
+    def retag_by_hand(cls, id: str, there: Values, tags: Mapping[str, str | None]) -> list[str]:
+        """Shell commands that do the same as `retag` by hand."""
         return []
 
     def price(self) -> float | None:

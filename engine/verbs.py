@@ -9,7 +9,7 @@ from typing import Final
 
 from engine import host_scripts
 from engine.change import Entry
-from engine.diff import differences, unlike
+from engine.diff import differences, owed_tags, unlike
 from engine.errors import (
     HalfMade,
     HostUnreachable,
@@ -22,6 +22,7 @@ from engine.errors import (
 from engine.jobs import adopting, belongs, owner_of
 from engine.on_host import OnHost
 from engine.resource import Resource, Values
+from engine.tags import FIELD as TAGS
 from engine.world import World
 
 _FIRST_PAUSE: Final = 0.1
@@ -47,8 +48,15 @@ class Task:
         """The fields in which what is there differs from the wish."""
         if self.resource is None or self.there is None:
             return frozenset()
-        found = differences(self.resource, self.there, self.entry, key=self.key, ignore=self.ignore)
+        tags = self.world.job.tags
+        found = differences(
+            self.resource, self.there, self.entry, key=self.key, tags=tags, ignore=self.ignore
+        )
         return frozenset(change.name for change in found)
+
+    def owed_tags(self, there: Values) -> dict[str, str | None]:
+        """By key, the tags to set on what reads `there`, and with None those to take away."""
+        return owed_tags(self.kind, self.world.job.tags, there, self.entry, self.ignore)
 
 
 @dataclass(frozen=True)
@@ -132,7 +140,10 @@ def alter(task: Task, id: str) -> Did:
         changed = changed if task.there is not None else frozenset(resource.wanted())
         return _carry_out(task, resource, id, task.there, changed)
     try:
-        resource.update(task.world, id, changed)
+        if TAGS in changed and task.there is not None:
+            task.kind.retag(task.world, id, task.there, task.owed_tags(task.there))
+        if changed != {TAGS}:
+            resource.update(task.world, id, changed - {TAGS})
     except LabctlError as failure:
         return Did(id, _read_quietly(task, id), error=failure)
     return _confirmed(task, resource, id)
@@ -215,6 +226,7 @@ def _not_as_wanted(task: Task, resource: Resource, values: Values | None) -> Ste
         f"{name} does not read as wanted" if quiet else f"{name} reads {there!r} instead of {wanted!r}"
         for name, there, wanted in unlike(resource, values, ignore=task.ignore)
     ]
+    wrong += [f"tag {key} does not read as wanted" for key in task.owed_tags(values)]
     return StepFailed("it was changed, but " + ", ".join(wrong)) if wrong else None
 
 

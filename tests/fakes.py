@@ -44,6 +44,7 @@ class Thing:
     address: str
     token: str
     values: Values
+    tags: dict[str, str] = field(default_factory=dict)
     disk: dict[str, str] = field(default_factory=dict)
     """What lies on it, for machines: path to `owner text`."""
 
@@ -113,6 +114,8 @@ def _strike(made: Thing, fault: str) -> None:
 class InCloud(Resource):
     """What all fake kinds of the cloud do."""
 
+    tagged: ClassVar[bool] = True
+
     size: int = 1
     label: Fixed[str] = "a"
     uses: list[Id] = []
@@ -146,7 +149,8 @@ class InCloud(Resource):
                 name: value for name, value in self.model_dump().items() if name not in ("password", "script")
             }
             number = next(cloud.numbers)
-            made = Thing(f"i-{number}", type(self).kind, world.lab, job.address, job.token, kept)
+            tags = dict(job.tags)
+            made = Thing(f"i-{number}", type(self).kind, world.lab, job.address, job.token, kept, tags)
             cloud.things[made.id] = made
             cloud.hidden[made.id] = cloud.slow
             cloud.log.append(("create", job.address))
@@ -165,6 +169,7 @@ class InCloud(Resource):
                     "id": id,
                     "place": f"place-{id}-{thing.values['size']}",
                     "key": "hush hush",
+                    "tags": dict(thing.tags),
                 }
                 for id, thing in found.items()
             }
@@ -185,6 +190,16 @@ class InCloud(Resource):
             for name in changed - {"password", "script"}:
                 cloud.things[id].values[name] = self.model_dump()[name]
             cloud.log.append(("update", job.address))
+
+    @classmethod
+    def retag(cls, world: World, id: str, there: Values, tags: Mapping[str, str | None]) -> None:
+        cloud, job = cloud_of(world), world.job
+        with cloud.turn:
+            if cloud.fault("retag", job.address) == "fails":
+                raise StepFailed("refused by the cloud")
+            kept = {key: text for key, text in cloud.things[id].tags.items() if key not in tags}
+            cloud.things[id].tags = {**kept, **{key: text for key, text in tags.items() if text is not None}}
+            cloud.log.append(("retag", job.address))
 
     @classmethod
     def delete(cls, world: World, id: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from engine import tags
+
 if TYPE_CHECKING:
     from engine.world import World
 
-LAB: Final = "labctl:lab"
-ADDRESS: Final = "labctl:address"
+LAB: Final = tags.LAB
+ADDRESS: Final = tags.ADDRESS
 TOKEN: Final = "labctl:token"
 """The token of the create: tells the thing that a lost answer was about from older ones."""
 
@@ -20,25 +22,32 @@ def tags_for(world: World, more: Mapping[str, str] | None = None) -> dict[str, s
     own = {LAB: world.lab, ADDRESS: job.address}
     if job.token:
         own[TOKEN] = job.token
-    return {"Name": f"{world.lab} {job.address}", **own, **job.tags, **(more or {})}
+    return {tags.NAME: tags.default_name(world.lab, job.address), **own, **job.tags, **(more or {})}
 
 
-def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+def tag_list(some: Mapping[str, str]) -> list[dict[str, str]]:
     """Tags in the form of AWS's requests."""
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
+    return [{"Key": key, "Value": value} for key, value in some.items()]
 
 
 def tag_specifications(
     world: World, *types: str, more: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
     """TagSpecifications of a create call for each resource type (`instance`, `volume`) that it makes."""
-    tags = tag_list(tags_for(world, more))
-    return [{"ResourceType": sort, "Tags": tags} for sort in types]
+    given = tag_list(tags_for(world, more))
+    return [{"ResourceType": sort, "Tags": given} for sort in types]
 
 
 def tags_of(thing: Mapping[str, Any]) -> dict[str, str]:
     """The tags that a describe call gave for a thing."""
     return {tag["Key"]: tag["Value"] for tag in thing.get("Tags") or ()}
+
+
+def seen_tags(thing: Mapping[str, Any]) -> dict[str, str]:
+    """The tags that a kind reads of a thing: without AWS's own and the token of its create."""
+    return {
+        key: value for key, value in tags_of(thing).items() if key != TOKEN and not key.startswith("aws:")
+    }
 
 
 def made_by(world: World) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from engine.lab import Declared, Lab, Ssh
 from engine.language import reading
 from engine.language.builtins import LOOP
 from engine.language.document import Node, content, places
-from engine.language.inventory import check_tags
+from engine.language.inventory import check_number, check_tags
 from engine.language.jinja import Wrong, compiled
 from engine.language.playbook import SSH_KEYS, Playbook, Written
 from engine.language.problems import Problems
@@ -73,6 +73,7 @@ class Expander:
 
     def __init__(self, playbook: Playbook, lab: Lab, problems: Problems) -> None:
         self._playbook = playbook
+        self._lab = lab
         self._scope = Scope(lab, {})
         self._problems = problems
         self._result = Expansion(broken=set(playbook.unread))
@@ -243,6 +244,9 @@ class Expander:
             if reading.mapping(node, "`tags`", self._problems) is not None:
                 values = self._value(content(node), names)
                 tags |= check_tags(values, node, self._problems) if values is not None else {}
+        if entry.tags:
+            shared = {key for key in self._lab.tags if not key.startswith("labctl:")}
+            check_number({*shared, *tags}, entry.tags[-1], self._problems)
         return tags
 
     def _ssh(self, entry: Written, names: Mapping[str, Any]) -> Ssh | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -17,6 +17,7 @@ from engine.language.document import Node, content, read
 from engine.language.problems import Problems
 from engine.language.secrets import find_written
 from engine.language.words import did_you_mean, shortened, sort_of
+from engine.tags import MOST as MOST_TAGS
 
 _KEYS: Final = ("target", "aws", "sandbox", "ssh", "ledger", "vars", "students", "expires", "budget", "tags")
 _AWS: Final = ("region", "profile", "endpoint_url", "account")
@@ -190,7 +191,11 @@ def _budget(node: Node | None, problems: Problems) -> float | None:
 
 def _tags(node: Node | None, problems: Problems) -> dict[str, str]:
     tags = reading.mapping(node, "`tags`", problems)
-    return check_tags(content(tags), tags, problems) if tags is not None else {}
+    if tags is None:
+        return {}
+    found = check_tags(content(tags), tags, problems)
+    check_number(found, tags, problems)
+    return found
 
 
 def check_tags(values: Mapping[str, Any], places: Node, problems: Problems) -> dict[str, str]:
@@ -203,9 +208,11 @@ def check_tags(values: Mapping[str, Any], places: Node, problems: Problems) -> d
             problems.add(
                 where, words, f'put it in quotes: "{value}"' if isinstance(value, int | float) else ""
             )
-        elif key.startswith(("aws:", "labctl:")):
+        elif key.lower().startswith(("aws:", "labctl:")):
             problems.add(where, f"the tag `{key}` is reserved", "choose a key without this prefix")
-        elif not key or len(key) > 128 or len(value) > 256:
+        elif not key:
+            problems.add(where, "a tag needs a key", "write it before the colon")
+        elif len(key) > 128 or len(value) > 256:
             problems.add(
                 where,
                 f"the tag `{shortened(key)}` is too long",
@@ -214,3 +221,10 @@ def check_tags(values: Mapping[str, Any], places: Node, problems: Problems) -> d
         else:
             found[key] = value
     return found
+
+
+def check_number(tags: Collection[str], places: Node, problems: Problems) -> None:
+    """More tags than AWS takes for one thing are a problem at `places`."""
+    if len(tags) > MOST_TAGS:
+        remedy = f"AWS takes 50 for one thing, and labctl needs {50 - MOST_TAGS} of them"
+        problems.add(places.where, f"{len(tags)} tags are too many: {MOST_TAGS} are allowed", remedy)

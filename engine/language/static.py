@@ -12,6 +12,7 @@ from engine.language.playbook import Playbook, Written
 from engine.language.problems import Problems
 from engine.language.words import BUILTIN, did_you_mean
 from engine.refs import Template
+from engine.tags import FIELD as TAGS
 from engine.templating import check_names, check_output, templates
 
 _GROUP_METHODS = ("keys", "values", "items")
@@ -123,9 +124,10 @@ def _check_ignored(entry: Written, problems: Problems) -> None:
             node.where, "`ignore_changes` must be a list of fields", "write `ignore_changes: [FIELD]`"
         )
         return
+    fields = [*entry.kind.model_fields, *([TAGS] if entry.kind.tagged else [])]
     for item in node.value:
-        if item.value not in entry.kind.model_fields:
-            remedy = did_you_mean(str(item.value), entry.kind.model_fields, "its fields")
+        if item.value not in fields:
+            remedy = did_you_mean(str(item.value), fields, "its fields")
             problems.add(item.where, f"{entry.kind.kind} has no field `{item.value}` to ignore", remedy)
 
 

@@ -350,4 +350,5 @@ def _entry(text: str) -> Entry:
     body = {name: value for name, value in body.items() if name in known}
     body["needs"] = frozenset(Need(address, sort) for address, sort in body["needs"])
     body["set_fields"] = tuple(body["set_fields"])
+    body["tags"] = tuple(body.get("tags", ()))
     return Entry(**body)

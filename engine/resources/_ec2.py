@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import made_by, values_filter
+from engine.aws.tags import made_by, tag_list, values_filter
+from engine.by_hand import json_word, word
 from engine.errors import HalfMade, LabctlError, StepFailed
+from engine.resource import Resource, Values
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -30,6 +32,45 @@ _IN_USE: Final = frozenset(
         "InvalidSnapshot.InUse",
     }
 )
+
+
+class InEc2(Resource):
+    """What all kinds of EC2 have in common: their tags change in place."""
+
+    tagged: ClassVar[bool] = True
+
+    @classmethod
+    def parts(cls, there: Values) -> list[str]:
+        """The ids of what was made along with it and bears the same tags."""
+        return []
+
+    @classmethod
+    def retag(cls, world: World, id: str, there: Values, tags: Mapping[str, str | None]) -> None:
+        """CreateTags for what is missing or other, DeleteTags for what is no longer wanted."""
+        wanted, gone = _sorted_out(tags)
+        things = [id, *cls.parts(there)]
+        if wanted:
+            once_seen(world, "create_tags", Resources=things, Tags=tag_list(wanted))
+        if gone:
+            once_seen(world, "delete_tags", Resources=things, Tags=[{"Key": key} for key in gone])
+
+    @classmethod
+    def retag_by_hand(cls, id: str, there: Values, tags: Mapping[str, str | None]) -> list[str]:
+        """`aws ec2 create-tags`, `delete-tags`."""
+        wanted, gone = _sorted_out(tags)
+        things = f"--resources {' '.join([word(id), *map(word, cls.parts(there))])}"
+        lines = []
+        if wanted:
+            lines.append(f"aws ec2 create-tags {things} --tags {json_word(tag_list(wanted))}")
+        if gone:
+            lines.append(f"aws ec2 delete-tags {things} --tags {json_word([{'Key': key} for key in gone])}")
+        return lines
+
+
+def _sorted_out(tags: Mapping[str, str | None]) -> tuple[dict[str, str], list[str]]:
+    """The tags to set, and the keys of those to take away."""
+    wanted = {key: text for key, text in tags.items() if text is not None}
+    return wanted, [key for key in tags if key not in wanted]
 
 
 def ask(world: World, operation: str, **params: Any) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import made_by, tag_specifications, values_filter
+from engine.aws.tags import made_by, seen_tags, tag_specifications, values_filter
 from engine.by_hand import assign, aws, json_word, options, told, variable, word
 from engine.errors import LabctlError, StepFailed
 from engine.refs import Ref, Unknown
-from engine.resource import Fields, Fixed, Id, Machine, Output, Resource, Unread, Values, plain
+from engine.resource import Fields, Fixed, Id, Machine, Output, Unread, Values, plain
 from engine.resources import _key_files, _prices
 from engine.resources._contact import explain, host_keys, not_ready, shut_out
-from engine.resources._ec2 import ask, described, finish, found, make, once_seen, quietly, seconds
+from engine.resources._ec2 import InEc2, ask, described, finish, found, make, once_seen, quietly, seconds
 from engine.resources._images import image_id, root_device
 from engine.resources._volumes import grow_root
 
@@ -29,7 +29,7 @@ _FILE_TAG = "labctl:private_key_file"
 """Where the private key was written: looking and deleting know nothing but the id."""
 
 
-class Ec2Key(Resource):
+class Ec2Key(InEc2):
     """A key pair: AWS makes it and its private key is written to a file once, or a public key is imported."""
 
     kind: ClassVar[str] = "ec2_key"
@@ -153,6 +153,7 @@ class Ec2Key(Resource):
             "public_key": public,
             "public_key_material": public,
             "private_key_file": path if path and public and _key_files.holds(path, public) else None,
+            "tags": seen_tags(key),
         }
 
     @classmethod
@@ -225,7 +226,7 @@ _METADATA = {
 }
 
 
-class Ec2Instance(Resource):
+class Ec2Instance(InEc2):
     """An EC2 instance, a host that others can live on."""
 
     kind: ClassVar[str] = "ec2_instance"
@@ -491,6 +492,11 @@ class Ec2Instance(Resource):
             _set_profile(world, id, _profile(self.iam_instance_profile))
 
     @classmethod
+    def parts(cls, there: Values) -> list[str]:
+        """Its root volume and network interface; the request for a spot instance."""
+        return [str(id) for id in there.get("parts") or ()]
+
+    @classmethod
     def delete(cls, world: World, id: str) -> None:
         """TerminateInstances; waits until it is terminated, for then its group and subnet are free."""
         quietly(world, "terminate_instances", InstanceIds=[id])
@@ -686,6 +692,11 @@ def _values(instance: Mapping[str, Any]) -> Values:
     profile = (instance.get("IamInstanceProfile") or {}).get("Arn")
     options = instance.get("MetadataOptions") or {}
     state = instance["State"]["Name"]
+    volumes = {
+        disk["DeviceName"]: disk.get("Ebs", {}).get("VolumeId")
+        for disk in instance.get("BlockDeviceMappings", ())
+    }
+    root, spot = volumes.get(instance.get("RootDeviceName")), instance.get("SpotInstanceRequestId")
     return {
         "id": instance["InstanceId"],
         "instance_id": instance["InstanceId"],
@@ -709,6 +720,8 @@ def _values(instance: Mapping[str, Any]) -> Values:
         "metadata_options": {name: options.get(key) for name, key in _METADATA.items() if key in options},
         "ebs_optimized": bool(instance.get("EbsOptimized")),
         "market": "spot" if instance.get("InstanceLifecycle") == "spot" else "on-demand",
+        "tags": seen_tags(instance),
+        "parts": [part for part in (root, spot, interfaces[0].get("NetworkInterfaceId")) if part],
         "state": state,
         "running": state in {"pending", "running"},
     }

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import field_validator, model_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import tag_specifications
+from engine.aws.tags import seen_tags, tag_specifications
 from engine.by_hand import assign, aws, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
-from engine.resource import Fixed, Id, Output, Resource, Values
+from engine.resource import Fixed, Id, Output, Values
 from engine.resources import _prices
-from engine.resources._ec2 import described, finish, found, make, once_seen, quietly, remove, seconds
+from engine.resources._ec2 import InEc2, described, finish, found, make, once_seen, quietly, remove, seconds
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LIVE_NAT = ("pending", "available")
 
 
-class Ec2VpcIgw(Resource):
+class Ec2VpcIgw(InEc2):
     """An internet gateway: the way between a VPC and the internet."""
 
     kind: ClassVar[str] = "ec2_vpc_igw"
@@ -61,7 +61,12 @@ class Ec2VpcIgw(Resource):
         for gateway in gateways:
             vpcs = [attachment["VpcId"] for attachment in gateway.get("Attachments", ())]
             id = gateway["InternetGatewayId"]
-            result[id] = {"id": id, "gateway_id": id, "vpc_id": vpcs[0] if vpcs else None}
+            result[id] = {
+                "id": id,
+                "gateway_id": id,
+                "vpc_id": vpcs[0] if vpcs else None,
+                "tags": seen_tags(gateway),
+            }
         return result
 
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
@@ -117,7 +122,7 @@ def _attached(world: World, id: str) -> list[str]:
     return [str(attachment["VpcId"]) for gateway in gateways for attachment in gateway.get("Attachments", ())]
 
 
-class Ec2VpcNatGateway(Resource):
+class Ec2VpcNatGateway(InEc2):
     """A NAT gateway: the way out to the internet for subnets without public addresses."""
 
     kind: ClassVar[str] = "ec2_vpc_nat_gateway"
@@ -196,6 +201,7 @@ class Ec2VpcNatGateway(Resource):
                     "public_ip": addresses[0].get("PublicIp"),
                     "private_ip": addresses[0].get("PrivateIp"),
                     "network_interface_id": addresses[0].get("NetworkInterfaceId"),
+                    "tags": seen_tags(gateway),
                 }
         return result
 
@@ -252,7 +258,7 @@ class Ec2VpcNatGateway(Resource):
         return _prices.NAT_GATEWAY
 
 
-class Ec2Eip(Resource):
+class Ec2Eip(InEc2):
     """An Elastic IP: a public address that stays the same."""
 
     kind: ClassVar[str] = "ec2_eip"
@@ -303,6 +309,7 @@ class Ec2Eip(Resource):
                 "public_ip": address["PublicIp"],
                 "device_id": address.get("InstanceId") or None,
                 "association_id": address.get("AssociationId"),
+                "tags": seen_tags(address),
             }
         return result
 

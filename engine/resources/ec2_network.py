@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from engine.aws.tags import tag_list, tag_specifications, tags_for, values_filter
+from engine.aws.tags import seen_tags, tag_list, tag_specifications, tags_for, values_filter
 from engine.by_hand import assign, aws, told, variable, word
 from engine.refs import Unknown
-from engine.resource import Fixed, Id, Output, Resource, Unread, Values
-from engine.resources._ec2 import ask, described, finish, found, interfaces, make, once_seen, remove
+from engine.resource import Fixed, Id, Output, Unread, Values
+from engine.resources._ec2 import InEc2, ask, described, finish, found, interfaces, make, once_seen, remove
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -33,7 +33,7 @@ def _network(text: str, longest: int, shortest: int) -> str:
     return str(network)
 
 
-class Ec2VpcNet(Resource):
+class Ec2VpcNet(InEc2):
     """A VPC: a network of the lab's own, or the account's default one."""
 
     kind: ClassVar[str] = "ec2_vpc_net"
@@ -128,6 +128,7 @@ class Ec2VpcNet(Resource):
                 "ipv6_cidr": bool(ipv6),
                 "ipv6_cidr_block": ipv6[0] if ipv6 else None,
                 "tenancy": vpc.get("InstanceTenancy", "default"),
+                "tags": seen_tags(vpc),
             }
         return result
 
@@ -219,7 +220,7 @@ class Ec2VpcNet(Resource):
         ]
 
 
-class Ec2VpcSubnet(Resource):
+class Ec2VpcSubnet(InEc2):
     """A subnet: a range of a VPC's addresses in one availability zone."""
 
     kind: ClassVar[str] = "ec2_vpc_subnet"
@@ -286,6 +287,7 @@ class Ec2VpcSubnet(Resource):
                 "map_public": bool(subnet.get("MapPublicIpOnLaunch")),
                 "ipv6_cidr": ipv6[0] if ipv6 else None,
                 "assign_instances_ipv6": bool(subnet.get("AssignIpv6AddressOnCreation")),
+                "tags": seen_tags(subnet),
             }
         return result
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import field_validator, model_validator
 
-from engine.aws.tags import tag_specifications
+from engine.aws.tags import seen_tags, tag_specifications
 from engine.by_hand import assign, aws, reference, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown, holds_unknown
-from engine.resource import Fields, Fixed, Id, Output, Resource, Values, plain
-from engine.resources._ec2 import described, finish, found, make, once_seen, quietly, remove
+from engine.resource import Fields, Fixed, Id, Output, Values, plain
+from engine.resources._ec2 import InEc2, described, finish, found, make, once_seen, quietly, remove
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -67,7 +67,7 @@ _SAID = ("NatGatewayId", "GatewayId", "InstanceId", "NetworkInterfaceId", "VpcPe
 """Where DescribeRouteTables tells a route's target; for an instance its interface is told as well."""
 
 
-class Ec2VpcRouteTable(Resource):
+class Ec2VpcRouteTable(InEc2):
     """A route table: where traffic of its subnets goes."""
 
     kind: ClassVar[str] = "ec2_vpc_route_table"
@@ -146,6 +146,7 @@ class Ec2VpcRouteTable(Resource):
                 "vpc_id": table["VpcId"],
                 "routes": [_route(route) for route in table.get("Routes", ()) if _own(route)],
                 "subnets": sorted(link["SubnetId"] for link in _links(table)),
+                "tags": seen_tags(table),
             }
             for table in tables
         }

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import field_validator, model_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import ADDRESS, tag_specifications, tags_of, values_filter
+from engine.aws.tags import ADDRESS, seen_tags, tag_specifications, tags_of, values_filter
 from engine.by_hand import assign, aws, json_word, told, word
 from engine.refs import Ref, Unknown
-from engine.resource import Fixed, Id, Output, Resource, Values, plain
-from engine.resources._ec2 import ask, described, finish, found, interfaces, make, once_seen, remove
+from engine.resource import Fixed, Id, Output, Values, plain
+from engine.resources._ec2 import InEc2, ask, described, finish, found, interfaces, make, once_seen, remove
 from engine.resources._ec2_rules import (
     OTHERS_STAY,
     Atom,
@@ -45,7 +45,7 @@ _ALL_OUT = {"proto": "all", "cidr_ip": "0.0.0.0/0"}
 """The rule that AWS puts into each new group."""
 
 
-class Ec2SecurityGroup(Resource):
+class Ec2SecurityGroup(InEc2):
     """A security group: which traffic reaches its instances, and which they may send."""
 
     kind: ClassVar[str] = "ec2_security_group"
@@ -166,6 +166,7 @@ class Ec2SecurityGroup(Resource):
                 "description": group["Description"],
                 "vpc_id": group.get("VpcId"),
                 **{name: held[group["GroupId"], egress] for name, egress in _LISTS.items()},
+                "tags": seen_tags(group),
             }
             for group in groups
         }
@@ -256,7 +257,7 @@ class Ec2SecurityGroup(Resource):
         return lines
 
 
-class Ec2SecurityGroupRule(Resource):
+class Ec2SecurityGroupRule(InEc2):
     """One rule of a security group, apart from the group, so that two groups can name each other."""
 
     kind: ClassVar[str] = "ec2_security_group_rule"
@@ -355,6 +356,7 @@ class Ec2SecurityGroupRule(Resource):
             "id": rule["SecurityGroupRuleId"],
             "security_group_id": rule["GroupId"],
             "egress": bool(rule["IsEgress"]),
+            "tags": seen_tags(rule),
         }
 
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import tag_specifications
+from engine.aws.tags import seen_tags, tag_specifications
 from engine.by_hand import assign, aws, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
-from engine.resource import Fixed, Id, Output, Resource, Unread, Values
+from engine.resource import Fixed, Id, Output, Unread, Values
 from engine.resources import _prices
-from engine.resources._ec2 import described, finish, found, insist, make, quietly, remove, seconds
+from engine.resources._ec2 import InEc2, described, finish, found, insist, make, quietly, remove, seconds
 from engine.resources._volumes import modify_volume
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _GONE = {"deleting", "deleted", "error"}
 _IOPS = {"gp3", "io1", "io2"}
 
 
-class Ec2Vol(Resource):
+class Ec2Vol(InEc2):
     """An EBS volume, attached to an instance if asked for."""
 
     kind: ClassVar[str] = "ec2_vol"
@@ -141,6 +141,7 @@ class Ec2Vol(Resource):
                 "instance": held[0]["InstanceId"] if held else None,
                 "device_name": held[0]["Device"] if held else None,
                 "state": volume["State"],
+                "tags": seen_tags(volume),
             }
         return result
 
@@ -257,7 +258,7 @@ def _detach(world: World, id: str) -> None:
         _until(world, id, {"available"})
 
 
-class Ec2Ami(Resource):
+class Ec2Ami(InEc2):
     """An image of an instance as it is now, with snapshots of its volumes."""
 
     kind: ClassVar[str] = "ec2_ami"
@@ -336,12 +337,18 @@ class Ec2Ami(Resource):
                     "root_device_name": image.get("RootDeviceName"),
                     "snapshot_ids": _snapshots(image),
                     "state": image["State"],
+                    "tags": seen_tags(image),
                 }
         return result
 
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
         """Nothing of an image changes in place; waits where a create was cut short."""
         self._wait(world, id)
+
+    @classmethod
+    def parts(cls, there: Values) -> list[str]:
+        """Its snapshots."""
+        return [str(id) for id in there.get("snapshot_ids") or ()]
 
     @classmethod
     def delete(cls, world: World, id: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from engine.aws.tags import TOKEN, values_filter
 from engine.kinds import kinds
 from engine.on_host import OnHost
 from engine.resource import UNREAD, Resource, Values
+from engine.resources._ec2 import InEc2
 from engine.world import World
 from tests.kinds.aws_examples import EXAMPLES, Example
 from tests.kinds.aws_stage import Stage
@@ -46,6 +48,7 @@ def test_contract(stage: Stage, example: Example) -> None:
             assert not [name for name in changed if second.replaces(name, kind.read_many(world, [id])[id])]
             second.update(world, id, changed)
             _reads_as_wanted(kind, world, id, second)
+        _is_retagged(kind, world, id, second or first)
     finally:
         kind.delete(world, id)
     assert kind.read_many(world, [id]) == {}
@@ -71,3 +74,24 @@ def _reads_as_wanted(kind: type[Resource], world: World, id: str, resource: Reso
     assert list(there) == [id]
     assert differing(resource, there[id]) == {}
     assert kind.outputs.keys() <= there[id].keys()
+
+
+def _is_retagged(kind: type[Resource], world: World, id: str, resource: Resource) -> None:
+    """Its tags change in one or two requests, by nothing but what is asked, and nothing else changes."""
+    there = kind.read_many(world, [id])[id]
+    assert there["tags"].items() >= world.job.tags.items()
+    assert TOKEN not in there["tags"]
+    before = len(world.aws.requests)
+    kind.retag(world, id, there, {"course": None, "owner": "alice", "Name": "a box: *"})
+    assert [operation for _, operation in world.aws.requests[before:]] == ["create_tags", "delete_tags"]
+    kept = {key: text for key, text in there["tags"].items() if key not in {"course", "Name"}}
+    assert kind.read_many(world, [id])[id]["tags"] == {**kept, "owner": "alice", "Name": "a box: *"}
+    for part in kind.parts(there) if issubclass(kind, InEc2) else ():
+        found = world.aws.pages("ec2", "describe_tags", "Tags", Filters=values_filter("resource-id", [part]))
+        told = {tag["Key"]: tag["Value"] for tag in found}
+        assert "course" not in told
+        assert told["owner"] == "alice"
+    _reads_as_wanted(kind, world, id, resource)
+    by_hand = kind.retag_by_hand(id, there, {"course": None, "owner": "alice"})
+    assert [line.split()[2] for line in by_hand] == ["create-tags", "delete-tags"]
+    assert all(id in line for line in by_hand)
