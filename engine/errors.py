@@ -67,6 +67,9 @@ class Unreachable(LabctlError):
 class StepFailed(LabctlError):
     """A step on one resource failed for a reason that can be told in words."""
 
+    no_effect = False
+    """Whether it is an answer that leaves no doubt: what was asked has changed nothing."""
+
 
 class HostUnreachable(LabctlError):
     """A host of the lab cannot be reached; other hosts may well be."""

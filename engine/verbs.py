@@ -125,7 +125,8 @@ def make(task: Task) -> Did:
     except (LostAnswer, Unreachable):
         raise
     except LabctlError as failure:
-        found = _found(task)
+        certain = isinstance(failure, StepFailed) and failure.no_effect
+        found = task.kind.find(task.world) if certain else _found(task)
         return Did(found[0] if found else None, surplus=tuple(found[1:]), error=failure)
     did = _confirmed(task, resource, ids[0]) if whole else _completed(task, resource, ids[0])
     return replace(did, surplus=tuple(ids[1:]))

@@ -193,6 +193,7 @@ class AwsError(StepFailed):
         self.operation = operation
         self.code = code
         self.said = said
+        self.no_effect = code not in FAULTS
 
     @property
     def not_found(self) -> bool:

@@ -140,13 +140,19 @@ class Aws:
 
     def _insist(self, service: str, operation: str, retry: bool, params: dict[str, Any]) -> dict[str, Any]:
         attempt = 0
+        lost = False
         while True:
             attempt += 1
             try:
                 return self._send(service, operation, params)
+            except AwsError as refused:
+                # What was sent before may have taken effect, and be the very reason.
+                refused.no_effect = refused.no_effect and not lost
+                raise
             except _AgainError as again:
+                lost = lost or again.sent
                 if not again.worth_it(attempt, retry):
-                    raise again.verdict(retry) from again.__cause__
+                    raise again.verdict(retry, lost) from again.__cause__
             # Full jitter: many labs that were turned away together do not come back together.
             self._sleep(random.uniform(0.05, min(_SLOWEST, 0.3 * 2.0**attempt)))
 
@@ -233,8 +239,10 @@ class _AgainError(Exception):
             return attempt < _ATTEMPTS
         return attempt < _ATTEMPTS_AFTER_FAULTS and (retry or not self.sent)
 
-    def verdict(self, retry: bool) -> LabctlError:
-        """What to raise once it is no longer sent again."""
+    def verdict(self, retry: bool, lost: bool) -> LabctlError:
+        """What to raise once it is no longer sent again; `lost` where a try of it may have taken effect."""
+        if isinstance(self.refused, AwsError):
+            self.refused.no_effect = not lost
         if not self.sent:
             if self.refused is not None:
                 return self.refused

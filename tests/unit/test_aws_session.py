@@ -109,6 +109,24 @@ def test_a_create_with_a_token_is_sent_again(server: Scripted, trouble: tuple[in
     assert server.asked == 2
 
 
+def nat_refused(server: Scripted, *answers: tuple[int, str]) -> AwsError:
+    """What a create with a token is refused with after these answers."""
+    server.script = list(answers)
+    with pytest.raises(AwsError) as caught:
+        aws_at(server.url).call("ec2", "create_nat_gateway", SubnetId="subnet-1", ClientToken="t")
+    return caught.value
+
+
+def test_a_refusal_leaves_no_doubt_unless_something_was_lost_before_it(server: Scripted) -> None:
+    refused, busy = (400, refusal("InvalidGroup.Duplicate")), (503, refusal("RequestLimitExceeded"))
+    assert nat_refused(server, refused).no_effect
+    assert nat_refused(server, busy, refused).no_effect
+    assert nat_refused(server, *[busy] * 10).no_effect
+    assert not nat_refused(server, (200, DROP), refused).no_effect
+    assert not nat_refused(server, (500, refusal("InternalError")), *[busy] * 20).no_effect
+    assert not nat_refused(server, *[(500, refusal("InternalError"))] * 10).no_effect
+
+
 def test_a_read_is_sent_again_and_counted(server: Scripted) -> None:
     server.script = [(200, DROP), (200, VPCS)]
     aws = aws_at(server.url)
