@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from engine.lab import Declared, Lab
 from engine.schedule import schedule
+from engine.tags import wanted_tags
 from tests.fakes import Box, Computer, Item, Killed, Place, Rock, Twin, declare, done, lab_of, told
 
 NAMES = ("a", "b", "c", "d", "e", "f")
@@ -31,8 +32,10 @@ class Sketch:
     pins: tuple[str, ...]
     after: tuple[str, ...]
     host: str | None = None
+    team: str = ""
 
     def declared(self) -> Declared:
+        tags = {"team": self.team} if self.team else {}
         uses = [f"{{{{ {name}.id }}}}" for name in self.uses]
         if self.kind is Item:
             return declare(
@@ -43,10 +46,18 @@ class Sketch:
                 uses=uses,
                 host=self.host,
                 after=self.after,
+                tags=tags,
             )
         pins = [f"{{{{ {name}.id }}}}" for name in self.pins]
         return declare(
-            self.name, self.kind, size=self.size, label=self.label, uses=uses, pins=pins, after=self.after
+            self.name,
+            self.kind,
+            size=self.size,
+            label=self.label,
+            uses=uses,
+            pins=pins,
+            after=self.after,
+            tags=tags,
         )
 
 
@@ -71,6 +82,7 @@ def labs(draw: st.DrawFn) -> Lab:
                 () if on_host else tuple(draw(some)),
                 tuple(after),
                 draw(st.sampled_from(hosts)) if on_host else None,
+                draw(st.sampled_from(["", "red", "blue"])),
             )
         )
     return lab_of(*(sketch.declared() for sketch in sketches))
@@ -83,7 +95,7 @@ FAULTS = ("fails", "lost", "lost before", "killed", "killed before", "half", "di
 def faults(draw: st.DrawFn) -> dict[tuple[str, str], list[str]]:
     hit = draw(st.lists(st.sampled_from(NAMES), max_size=3, unique=True))
     return {
-        (draw(st.sampled_from(["create", "create", "update", "delete", "put", "drop"])), name): [
+        (draw(st.sampled_from(["create", "create", "update", "retag", "delete", "put", "drop"])), name): [
             draw(st.sampled_from(FAULTS))
         ]
         for name in hit
@@ -130,6 +142,14 @@ class Story:
             assert report.ok, (told(planned), done(report))
             assert not self.place.cloud.violations, (self.place.cloud.violations, told(planned), done(report))
         assert planned.idle, told(planned)
+        if not options:
+            self.check_tags(lab)
+
+    def check_tags(self, lab: Lab) -> None:
+        """Everything in the cloud bears the tags that are wanted, and no other."""
+        for address in lab.resources:
+            for thing in self.place.cloud.of(lab.name, address):
+                assert thing.tags == wanted_tags(lab, address), address
 
 
 def sketched(lab: Lab) -> list[str]:
