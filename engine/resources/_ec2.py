@@ -20,6 +20,8 @@ _VALUES_A_FILTER: Final = 200
 """The most values that EC2 takes in one filter."""
 _SETTLES: Final = 15.0
 """Seconds that EC2 is given to show what was just made to its other interfaces."""
+_PROFILE_SETTLES: Final = 60.0
+"""Seconds that IAM is given to show EC2 an instance profile made a moment ago."""
 _LETS_GO: Final = 240.0
 """Seconds that things which are going (interfaces of terminated instances, say) are given to let go."""
 _IN_USE: Final = frozenset(
@@ -80,12 +82,18 @@ def ask(world: World, operation: str, **params: Any) -> dict[str, Any]:
 
 def make(world: World, operation: str, **params: Any) -> dict[str, Any]:
     """An EC2 create. What it refers to may have been made a moment ago and not be visible everywhere yet."""
+
+    def send() -> dict[str, Any]:
+        return insist(
+            world,
+            lambda: world.aws.call("ec2", operation, **params),
+            _late,
+            what="AWS to see what was just made",
+            timeout=_SETTLES,
+        )
+
     return insist(
-        world,
-        lambda: world.aws.call("ec2", operation, **params),
-        settles,
-        what="AWS to see what was just made",
-        timeout=_SETTLES,
+        world, send, _late_profile, what="IAM to show EC2 the instance profile", timeout=_PROFILE_SETTLES
     )
 
 
@@ -123,10 +131,14 @@ def once_seen(world: World, operation: str, **params: Any) -> dict[str, Any]:
     )
 
 
-def settles(error: AwsError) -> bool:
+def _late(error: AwsError) -> bool:
     """Whether a refusal may pass by itself a few seconds after a create."""
-    late_profile = error.code == "InvalidParameterValue" and "iamInstanceProfile" in error.said
-    return late_profile or (error.not_found and not error.code.startswith("InvalidAMIID"))
+    return error.not_found and not error.code.startswith("InvalidAMIID")
+
+
+def _late_profile(error: AwsError) -> bool:
+    """Whether EC2 does not know the instance profile, perhaps not yet."""
+    return error.code == "InvalidParameterValue" and "iamInstanceProfile" in error.said
 
 
 def finish(world: World, id: str, step: Callable[[], object]) -> None:
