@@ -40,7 +40,7 @@ class Inventory:
     path: Path
     target: Target
     ledger: str | None = None
-    """A path, absolute, or an address such as `s3://…`."""
+    """A path, absolute."""
     vars: Mapping[str, Node] = field(default_factory=dict)
     vars_places: Mapping[str, Where] = field(default_factory=dict)
     vars_line: int | None = None
@@ -156,8 +156,13 @@ def _check_sandbox(sandbox: Node, problems: Problems) -> None:
 
 def _ledger(node: Node | None, path: Path, problems: Problems) -> str | None:
     text = reading.text(node, "`ledger`", problems)
-    if text is None or re.match(r"[a-z0-9]+://", text):
-        return text
+    if text is None:
+        return None
+    if re.match(r"[A-Za-z0-9+.-]+://", text):
+        assert node is not None
+        words = f"a ledger cannot be kept at `{text}`"
+        problems.add(node.where, words, "write the path of a file, such as `ledger: ../labs.db`")
+        return None
     return str((path.parent / Path(text).expanduser()).absolute())
 
 
