@@ -34,6 +34,11 @@ def is_secret(kind: type[Resource], name: str) -> bool:
     return SECRET in marks(kind, name) or (output is not None and output.sensitive)
 
 
+def hashes_of_secrets(resource: Resource, masker: Masker) -> frozenset[str]:
+    """The values of `resource` that are a hash of something with a secret of the lab in it."""
+    return frozenset(name for name, text in resource.in_full().items() if masker.finds(text))
+
+
 def is_hashed(kind: type[Resource], name: str) -> bool:
     """Whether a change of the field is seen by its keyed hash in the ledger."""
     return any(mark in (SECRET, UNREAD) for mark in marks(kind, name))
@@ -67,10 +72,11 @@ def differences(
     there is left out: it may hold a secret of before that nobody knows any more.
     """
     found: list[FieldChange] = []
+    behind = hashes_of_secrets(resource, masker)
     for name, wanted in wanted_values(resource, entry).items():
         if name in ignore or not _differs(resource, name, wanted, there, entry, key):
             continue
-        secret = hide or is_secret(type(resource), name)
+        secret = hide or is_secret(type(resource), name) or name in behind
         unread = is_hashed(type(resource), name)
         found.append(
             FieldChange(

@@ -26,7 +26,7 @@ from engine import verbs
 from engine.blame import Blame
 from engine.change import Action, Change, Entry, Outcome, Plan, Report, Step, StepEvent, StepResult
 from engine.contact import host_spec, login_of
-from engine.diff import WHOLE, digests, is_hashed, is_secret, usable_values
+from engine.diff import WHOLE, digests, hashes_of_secrets, is_hashed, is_secret, usable_values
 from engine.errors import HostUnreachable, Interrupted, Invalid, LabctlError, StepFailed
 from engine.jobs import job_of
 from engine.lab import Declared, Lab
@@ -556,7 +556,7 @@ class _Run:
             set_fields=tuple(sorted(resource.model_fields_set)),
             tags=before.tags if before.adopted or TAGS in declared.ignore_changes else self._tags(declared),
             digests={**kept, **fresh},
-            outputs=before.outputs if values is None else self._showable(declared, type(resource), values),
+            outputs=before.outputs if values is None else self._showable(declared, resource, values),
             ssh=login_of(self.lab, declared.address, {**self.known, declared.address: values or {}})
             or before.ssh,
         )
@@ -565,14 +565,23 @@ class _Run:
         """The keys of the tags that labctl sets on it; later it may take these away."""
         return tuple(sorted(wanted_tags(self.lab, declared.address))) if declared.kind.tagged else ()
 
-    def _showable(self, declared: Declared, kind: type[Resource], values: Values) -> Values:
-        """`values` without anything secret: what a mask would change is left out."""
+    def _showable(self, declared: Declared, resource: Resource, values: Values) -> Values:
+        """`values` without anything secret.
+
+        Left out is what a mask would change, and the hash of such a thing. What is there of a field whose
+        wish holds a secret may be a secret of before, which no mask knows any more.
+        """
+        kind = type(resource)
+        wanted = resource.wanted()
+        secret = {name for name, value in wanted.items() if self.masker.value(value) != value}
+        secret |= hashes_of_secrets(resource, self.masker)
         return {
             name: value
             for name, value in values.items()
             if not is_secret(kind, name)
             and not (declared.no_log and name in kind.outputs)
             and not (is_hashed(kind, name) and value is None)
+            and name not in secret
             and self.masker.value(value) == value
         }
 

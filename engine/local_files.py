@@ -18,6 +18,7 @@ from engine.refs import Unknown
 from engine.resource import Files
 
 _BLOCK = 1 << 20
+_SMALL = 1 << 16
 
 
 class _Named:
@@ -69,6 +70,15 @@ class LocalFile(_Named):
         """The file that `path` names. Raises ValueError in words, or OSError."""
         place = files.find(path)
         return cls(place, _hash_of(place), place.stat().st_size)
+
+    def text(self) -> str:
+        """Its contents as text, what is not UTF-8 replaced; nothing of one that is no small text (64 KiB)."""
+        if self.size > _SMALL:
+            return ""
+        try:
+            return self.path.read_text("utf-8", errors="replace")
+        except OSError:
+            return ""
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,15 @@ class Masker:
             return MASK
         return value
 
+    def finds(self, value: Any) -> bool:
+        """Whether a string in `value`, at any depth, holds a secret, however short or quoted it is."""
+        if isinstance(value, dict):
+            return any(self.finds(item) for pair in value.items() for item in pair)
+        if isinstance(value, list | tuple):
+            return any(self.finds(item) for item in value)
+        text = str(value) if isinstance(value, str | int | float) else ""
+        return any(secret in text for secret in self._whole) or self.text(text) != text
+
     def _without_starts(self, text: str) -> str:
         """`text` without the beginning of a secret whose rest was cut away."""
         shown, *rest = text.split(_CUT)

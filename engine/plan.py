@@ -13,6 +13,7 @@ from engine.diff import (
     WHOLE,
     differences,
     digests,
+    hashes_of_secrets,
     is_hashed,
     is_secret,
     usable_values,
@@ -318,7 +319,8 @@ class _Draft:
     def _make(self, declared: Declared, resource: Resource, observation: Observation | None) -> Change:
         self.known[declared.address] = usable_values(resource)
         cause = self._why_make(declared, observation)
-        return self._change(declared, resource, "create", cause, _all_fields(declared, resource), observation)
+        fields = _all_fields(declared, resource, self.masker)
+        return self._change(declared, resource, "create", cause, fields, observation)
 
     def _why_make(self, declared: Declared, observation: Observation | None) -> str:
         if observation is None or observation.found:
@@ -337,7 +339,7 @@ class _Draft:
         if observation.values is None and self._wants_the_same(resource, entry):
             return ()
         if entry.kind != declared.kind.kind:
-            return _all_fields(declared, resource)
+            return _all_fields(declared, resource, self.masker)
         return differences(
             resource,
             _last_values(observation),
@@ -579,12 +581,12 @@ def _settling(resource: Resource) -> frozenset[str]:
     return type(resource).unsettles(frozenset(type(resource).model_fields))
 
 
-def _all_fields(declared: Declared, resource: Resource) -> tuple[FieldChange, ...]:
-    kind = type(resource)
+def _all_fields(declared: Declared, resource: Resource, masker: Masker) -> tuple[FieldChange, ...]:
+    kind, behind = type(resource), hashes_of_secrets(resource, masker)
     return tuple(
         FieldChange(name, None, None, None if secret else value, secret=secret)
         for name, value in wanted_values(resource).items()
-        for secret in [declared.no_log or is_secret(kind, name)]
+        for secret in [declared.no_log or is_secret(kind, name) or name in behind]
         if name in resource.model_fields_set or not is_hashed(kind, name)
     )
 

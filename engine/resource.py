@@ -143,6 +143,13 @@ class Resource(Fields):
         names = self.model_fields_set | {name for name in also if name in type(self).model_fields}
         return {name: plain(getattr(self, name)) for name in type(self).model_fields if name in names}
 
+    def in_full(self) -> Values:
+        """What stands behind values that are only a hash of it (`sha256:…`), by the names of these values.
+
+        Where that holds a secret of the lab, the hash is neither shown nor kept: a short one can be guessed.
+        """
+        return {}
+
     @classmethod
     def differs(cls, name: str, wanted: Any, there: Any) -> bool:
         """Whether field `name` is not as wanted; both in the playbook's words."""

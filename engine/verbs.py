@@ -222,9 +222,11 @@ def _confirmed(task: Task, resource: Resource, id: str, patience: float | None =
 def _not_as_wanted(task: Task, resource: Resource, values: Values | None) -> StepFailed | None:
     if values is None:
         return StepFailed("it was made, and is not there when read again")
-    quiet = task.world.job.quiet
+    quiet = set(resource.wanted()) if task.world.job.quiet else set(resource.in_full())
     wrong = [
-        f"{name} does not read as wanted" if quiet else f"{name} reads {there!r} instead of {wanted!r}"
+        f"{name} does not read as wanted"
+        if name in quiet
+        else f"{name} reads {there!r} instead of {wanted!r}"
         for name, there, wanted in unlike(resource, values, ignore=task.ignore)
     ]
     wrong += [f"tag {key} does not read as wanted" for key in task.owed_tags(values)]

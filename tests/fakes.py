@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import itertools
 import shlex
 import threading
@@ -327,7 +328,29 @@ class Owned(Item):
     adoptable: ClassVar[bool] = False
 
 
-KINDS: dict[str, type[Resource]] = {k.kind: k for k in (Box, Twin, Found, Computer, Rock, Item, Owned)}
+class Sealed(Item):
+    """An item whose text is compared by its hash."""
+
+    kind: ClassVar[str] = "sealed"
+
+    def wanted(self, also: Sequence[str] = ()) -> Values:
+        return {**super().wanted(also), "text": f"sha256:{hashlib.sha256(self.text.encode()).hexdigest()}"}
+
+    def in_full(self) -> Values:
+        return {"text": self.text, "seen": self.text}
+
+    @classmethod
+    def parse(cls, id: str, status: int, output: bytes) -> Values | None:
+        values = super().parse(id, status, output)
+        if values is None:
+            return None
+        seal = hashlib.sha256(values["text"].encode()).hexdigest()
+        return {**values, "text": f"sha256:{seal}", "seen": seal}
+
+
+KINDS: dict[str, type[Resource]] = {
+    k.kind: k for k in (Box, Twin, Found, Computer, Rock, Item, Owned, Sealed)
+}
 
 
 @dataclass

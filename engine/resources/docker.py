@@ -339,6 +339,12 @@ class DockerImage(OnHost):
             values["build"] = UNKNOWN if holds_unknown(self.build) else self.build.digest()
         return values
 
+    def in_full(self) -> Values:
+        """The arguments behind the hash of a build."""
+        if self.build is None or isinstance(self.build, Unknown):
+            return {}
+        return {"build": [self.build.args, self.build.target]}
+
     @classmethod
     def unsettles(cls, changed: frozenset[str]) -> frozenset[str]:
         """After a build the name stands for another image: what runs under that name is not what it was."""

@@ -260,6 +260,15 @@ class Copy(_Content):
             values["content"] = self.content if isinstance(self.content, Unknown) else text_hash(self.content)
         return values
 
+    def in_full(self) -> Values:
+        """The text behind its hash."""
+        if self.src is None:
+            return {"content": self.content, "sha256": self.content}
+        if isinstance(self.src, Unknown):
+            return {}
+        text = self.src.text()
+        return {"src": text, "sha256": text}
+
     def uploads(self) -> Sequence[Upload]:
         """The file, or the text."""
         if self.src is not None:
@@ -290,6 +299,10 @@ class Template(_Content):
         """The content is compared by its hash."""
         text = self.src if isinstance(self.src, Unknown) else self.src.text
         return {**super().wanted(also), "src": text if isinstance(text, Unknown) else text_hash(text)}
+
+    def in_full(self) -> Values:
+        """The text behind its hash."""
+        return {} if isinstance(self.src, Unknown) else dict.fromkeys(("src", "sha256"), self.src.text)
 
     def uploads(self) -> Sequence[Upload]:
         """The filled-in text."""

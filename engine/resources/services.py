@@ -68,6 +68,10 @@ class SystemdService(OnHost):
             values["unit"] = text_hash(self._text())
         return values
 
+    def in_full(self) -> Values:
+        """The unit file behind its hash."""
+        return {"unit": self.unit}
+
     def _text(self) -> str:
         return f"{_MARK}\n{(self.unit or '').rstrip()}\n"
 

@@ -156,3 +156,17 @@ def test_commands_by_hand() -> None:
         "sudo tee /srv/motd >/dev/null <<'END'\nhello\nEND",
     ]
     assert File.model_construct().as_commands("delete", "/srv/www") == ["sudo rm -r /srv/www"]
+
+
+def test_what_stands_behind_a_hash_is_told(tmp_path: Path) -> None:
+    (tmp_path / "key.txt").write_text("hush")
+    (tmp_path / "large.bin").write_bytes(b"hush" * 100_000)
+    context = {"files": PlaybookFiles((tmp_path,), lambda path, source: source.upper())}
+    for sort, fields, behind in (
+        (Copy, {"content": "hush"}, "hush"),
+        (Copy, {"src": "key.txt"}, "hush"),
+        (Copy, {"src": "large.bin"}, ""),
+        (Template, {"src": "key.txt"}, "HUSH"),
+    ):
+        made = sort.model_validate({"dest": "/srv/x", **fields}, context=context)
+        assert made.in_full() == {next(iter(fields)): behind, "sha256": behind}

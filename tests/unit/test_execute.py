@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import threading
 from copy import deepcopy
 from dataclasses import replace
@@ -8,7 +9,7 @@ import pytest
 
 from engine.errors import Interrupted, LabctlError
 from engine.refs import Template, Unknown
-from tests.fakes import KINDS, Box, Computer, Item, Killed, Place, Twin, declare, done, lab_of, told
+from tests.fakes import KINDS, Box, Computer, Item, Killed, Place, Sealed, Twin, declare, done, lab_of, told
 
 
 def a_lab(**changes):
@@ -222,6 +223,44 @@ def test_a_step_that_only_waits_for_a_host_is_given_up_on_the_first_stop():
     assert "page" not in place.remembered(a_lab())
     place.hosts.host = reached
     assert place.apply(a_lab()).ok
+
+
+def a_shelf(secret, **fields):
+    lab = lab_of(declare("host", Computer), declare("page", Sealed, path="/page", host="host", **fields))
+    return replace(lab, secrets=frozenset({secret}))
+
+
+@pytest.mark.parametrize("text", ["pin is 77", "77"])
+def test_the_hash_of_a_secret_is_neither_shown_nor_kept(text):
+    seal = hashlib.sha256(text.encode()).hexdigest()
+    lab, place = a_shelf("77", text=text), Place()
+    planned = [place.plan(lab)]
+    assert place.carry_out(lab, planned[0]).ok
+    assert place.plan(lab).idle
+    # Neither as what is there when the secret was changed, or is no longer used, or somebody wrote over it.
+    for secret, later in (("88", "88"), ("88", "none")):
+        planned.append(place.plan(a_shelf(secret, text=later)))
+        assert told(planned[-1])[1] == "update page: text differs"
+    assert seal not in repr(place.ledger.held)
+    shown = repr([change.fields for plan in planned for change in plan.changes])
+    assert seal not in shown
+    assert hashlib.sha256(b"88").hexdigest() not in shown
+
+
+def test_the_hash_of_anything_else_is_kept():
+    lab, place = a_shelf("77", text="hello"), Place()
+    assert place.apply(lab).ok
+    assert place.remembered(lab)["page"].outputs["seen"] == hashlib.sha256(b"hello").hexdigest()
+
+
+def test_of_a_field_that_is_left_alone_the_secret_of_before_is_not_kept():
+    place = Place()
+    first = lab_of(declare("net", Box, label="hunter-two"), secrets=frozenset({"hunter-two"}))
+    assert place.apply(first).ok
+    own = declare("net", Box, label="hunter-three", size=2, ignore_changes=frozenset({"label"}))
+    assert place.apply(lab_of(own, secrets=frozenset({"hunter-three"}))).ok
+    assert place.remembered(first)["net"].outputs["size"] == 2
+    assert "hunter" not in repr(place.ledger.held)
 
 
 def test_the_history_keeps_the_first_paragraph_of_an_error():

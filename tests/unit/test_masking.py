@@ -95,3 +95,12 @@ def test_unicode_in_any_escape():
 def test_many_quotes_do_not_make_masking_slow():
     masker = Masker(["a'b" * 20, "'" * 30])
     assert masker.text("'\"" * 20_000 + "a'b" * 19) == "'\"" * 20_000 + "a'b" * 19
+
+
+def test_a_secret_is_found_wherever_it_is_and_however_short():
+    masker = Masker(["77", "hunter two"])
+    assert masker.finds("pin 77")
+    assert masker.finds({"a": ["x", "hunter%20two"]})
+    assert masker.finds({"77": None})
+    assert masker.finds(77)
+    assert not masker.finds({"a": ["hunter", 7, None, True]})

@@ -56,3 +56,25 @@ def test_after_a_definite_refusal_nothing_is_waited_for() -> None:
 def test_after_any_other_failure_what_was_made_has_time_to_show(failure: LabctlError) -> None:
     assert made(failure).id == "it"
     assert len(Refused.looks) == 2
+
+
+class Overwritten(Refused):
+    """A kind whose text is compared by a hash, and written over as soon as it is there."""
+
+    kind: ClassVar[str] = "overwritten"
+    text: str = "hush"
+
+    def create(self, world: World) -> str:
+        return "it"
+
+    def in_full(self) -> dict[str, object]:
+        return {"text": self.text}
+
+
+def test_hashes_are_not_told_in_errors() -> None:
+    job = Job(address="it", tags={})
+    world = World(lab="toy@here", aws=None, hosts=None).on(job)  # type: ignore[arg-type]
+    entry = Entry("it", "overwritten", None)
+    did = verbs.make(verbs.Task(Overwritten, world, b"key", entry, Overwritten(text="hush"), patience=0))
+    assert did.error is not None
+    assert did.error.message == "it was changed, but text does not read as wanted"
