@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
@@ -50,6 +51,39 @@ class _Placed(OnHost):
         if self.mode is not None:
             lines.append(f"sudo chmod {word(self.mode)} {path}")
         return lines
+
+
+def _record(path: str) -> str:
+    """The file on the host that holds the name of the lab that made what is at `path`."""
+    return f"/var/lib/labctl/owner-{hashlib.sha256(path.encode()).hexdigest()[:24]}"
+
+
+def _claim(path: str) -> str:
+    """Commands that end in words where another lab made what is there, and else note who makes it now.
+
+    What was there before any lab bears no record: it is forgotten and not removed when a lab goes.
+    """
+    there, record = quote(path), _record(path)
+    remedy = f"let one lab alone manage it; if that lab is gone: sudo rm {record} on the host"
+    return (
+        f"{FAIL}if [ -e {there} ] || [ -L {there} ]; then\n"
+        f"  whose=$(cat {record} 2>/dev/null) || whose=$labctl_lab\n"
+        f'  [ "$whose" = "$labctl_lab" ] || '
+        f'fail {quote(f"{path} was made by another lab: ")}"$whose" {quote(remedy)}\n'
+        "else\n"
+        f"  mkdir -p -- {posixpath.dirname(record)}\n"
+        f"  printf '%s\\n' \"$labctl_lab\" >{record}\n"
+        "fi\n"
+    )
+
+
+def _unless_claimed(path: str, remove: str) -> str:
+    """The line `remove`, left out where another lab has made what is there since."""
+    record = _record(path)
+    return (
+        f"whose=$(cat {record} 2>/dev/null) || whose=$labctl_lab\n"
+        f'if [ "$whose" = "$labctl_lab" ]; then\n  {remove}\n  rm -f -- {record}\nfi\n'
+    )
 
 
 def _account_form(account: Any, number: str, name: str) -> str:
@@ -123,12 +157,12 @@ class File(_Placed):
         }[self.type]
         refuse = f"fail {quote(f'{self.path} is there already and is no {what}')}"
         make = f"[ {test} {path} ] || [ ! -e {path} ] || {refuse}\n{make}"
-        return FAIL + make + self._permissions(path, link=self.type == "link")
+        return _claim(self.path) + make + self._permissions(path, link=self.type == "link")
 
     @classmethod
     def removal(cls, id: str, there: Values | None) -> str:
         """Removes it; a folder goes with what is in it."""
-        return f"rm -rf --one-file-system -- {quote(id)}\n"
+        return _unless_claimed(id, f"rm -rf --one-file-system -- {quote(id)}")
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`mkdir`, `touch` or `ln`, then `chown` and `chmod`."""
@@ -191,12 +225,12 @@ class _Content(_Placed):
         """Writes beside the file and moves into its place, so that nobody sees half a file."""
         dest = quote(self.dest)
         if there is not None and not changed & set(self._holds):
-            return self._permissions(dest)
+            return _claim(self.dest) + self._permissions(dest)
         folder, name = posixpath.split(self.dest)
         mode = self.mode or '"$mode"'
         permissions = self.model_copy(update={"mode": None})._permissions('"$new"')
         return (
-            f"{FAIL}"
+            f"{_claim(self.dest)}"
             f"[ ! -d {dest} ] || fail {quote(f'{self.dest} is a folder on the host, not a file')}\n"
             f"mkdir -p -- {quote(folder)}\n"
             f"mode=0644 owner=0:0\n"
@@ -213,7 +247,7 @@ class _Content(_Placed):
     @classmethod
     def removal(cls, id: str, there: Values | None) -> str:
         """Removes the file."""
-        return f"rm -f -- {quote(id)}\n"
+        return _unless_claimed(id, f"rm -f -- {quote(id)}")
 
     def _write_by_hand(self, dest: str) -> list[str]:
         raise NotImplementedError(type(self).kind)

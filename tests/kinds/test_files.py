@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from engine.errors import StepFailed
 from engine.local_files import PlaybookFiles
+from engine.on_host import OnHost
 from engine.refs import Unknown
 from engine.resources.files import Copy, File, Template
 from tests.kinds.benches import SORTS, a_bench, text
@@ -107,6 +108,41 @@ def test_bytes_and_templates_come_from_beside_the_playbook(bench: Bench, tmp_pat
     assert made["src"] == f"sha256:{hashlib.sha256(data).hexdigest()}"
     bench.create(Template.model_validate({"dest": "/srv/page", "src": "page.j2"}, context=context))
     assert text(bench, "cat /srv/page") == "HELLO"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        copy(dest="/srv/it's", content="one"),
+        file(path="/srv/it's", type="directory", mode="0750"),
+        file(path="/srv/it's", type="link", src="/nowhere"),
+    ],
+    ids=["copy", "folder", "link"],
+)
+def test_what_another_lab_made_is_left_to_it(bench: Bench, made: OnHost) -> None:
+    other = Bench(bench.host, lab="other@test")
+    bench.create(made)
+    theirs = copy(dest="/srv/it's", content="two"), file(path="/srv/it's", mode="0600")
+    for wanted in theirs:
+        with pytest.raises(StepFailed, match=r"/srv/it's was made by another lab: hw02@test") as caught:
+            other.create(wanted)
+        assert "sudo rm /var/lib/labctl/owner-" in caught.value.remedy
+    bench.update(made)  # its own lab goes on
+    other.delete(made)
+    assert bench.look(made) is not None
+    bench.delete(made)
+    other.create(theirs[0])
+    bench.host.run('rm "/srv/it\'s"')
+    bench.create(made)  # what is gone is anybody's
+
+
+def test_what_was_there_before_any_lab_is_nobodys(bench: Bench) -> None:
+    bench.host.run("echo before >/srv/motd")
+    bench.update(copy(dest="/srv/motd", content="one"), "content")
+    other = Bench(bench.host, lab="other@test")
+    assert other.differing(copy(dest="/srv/motd", content="one")) == set()
+    other.update(copy(dest="/srv/motd", content="two"), "content")
+    assert text(bench, "cat /srv/motd") == "two"
 
 
 def test_a_folder_in_the_place_of_a_file_is_told(bench: Bench) -> None:
