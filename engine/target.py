@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from engine.world import World
 
@@ -15,6 +17,15 @@ if TYPE_CHECKING:
     from engine.lab import Lab, Target
 
 SANDBOX_CREDENTIALS = ("labctl", "sandbox")
+
+_LONGEST_NAME: Final = 60
+"""Characters of a folder's name: paths on Windows have 260 in all."""
+_DEVICES: Final = frozenset(
+    {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
+)
+"""Names that are devices on Windows, whatever follows after a dot."""
+_OWN_FILES: Final = ("known_hosts", "ssh_config", "run.log")
+"""What lies in a lab's folder; a student may be called like it."""
 
 
 def _silent(text: str) -> None:
@@ -64,13 +75,28 @@ def open_world(
 
 
 def lab_folder(lab: Lab) -> Path:
-    """The folder that holds the lab's known hosts, SSH configuration and logs, beside its ledger."""
-    return ledger_folder(lab.ledger) / lab.slug
+    """The folder that holds the lab's known hosts, SSH configuration and logs, beside its ledger.
+
+    It is called like the lab (`hw02@fall2026/alice`), so that no two labs share one.
+    """
+    return ledger_folder(lab.ledger).joinpath(*map(_folder_name, lab.name.split("/")))
+
+
+def _folder_name(name: str) -> str:
+    """`name` if every file system takes it for what it is and tells it from others, else with a hash."""
+    safe = re.sub(r"[^A-Za-z0-9@._-]+", "_", name)
+    taken = name.partition(".")[0] in _DEVICES or name.startswith(_OWN_FILES)
+    # Some file systems do not tell capitals from small letters, and Windows drops dots at the end.
+    if name == safe.lower().strip(".") and len(name) <= _LONGEST_NAME and not taken:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    # No name that is left as it is holds a tilde.
+    return f"{safe.strip('.')[:_LONGEST_NAME]}~{digest}"
 
 
 def ledger_folder(ledger: str) -> Path:
-    """The folder of a ledger in a file; for a ledger elsewhere, `.labctl` in the working directory."""
-    return Path(".labctl").resolve() if "://" in ledger else Path(ledger).resolve().parent
+    """The folder of a ledger, which is a file."""
+    return Path(ledger).resolve().parent
 
 
 def place(target: Target) -> str:

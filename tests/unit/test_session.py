@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from engine.remembered import called, lab_remembered, made_from
 from engine.saved import Request, to_save
 from engine.session import Session, open_ledger
 from engine.slots import Slots
+from engine.target import lab_folder
 
 TARGET = Target("aws", endpoint_url="http://127.0.0.1:9")
 
@@ -40,6 +42,40 @@ def test_labs_share_their_way_in_and_their_ledger(tmp_path: Path) -> None:
 def test_a_ledger_that_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(LabctlError, match="A ledger cannot be kept at ftp://x/y"):
         open_ledger("ftp://x/y")
+
+
+# -- the folder of a lab -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["hw02@sandbox", "hw02@fall2026/alice", "a.b_c@d-e"])
+def test_a_lab_has_a_folder_of_its_name(tmp_path: Path, name: str) -> None:
+    assert lab_folder(a_lab(tmp_path, name)) == tmp_path / ".labctl" / name
+
+
+def test_labs_that_names_at_aws_cannot_tell_apart_have_folders_of_their_own(tmp_path: Path) -> None:
+    names = [
+        "a@b-c",
+        "a-b@c",
+        "a-b-c",
+        "a@b/c",
+        "A@b-c",
+        "a@b:c",
+        "a@b*c",
+        "a@b.",
+        f"a@{'b' * 99}",
+        f"a@{'b' * 98}",
+    ]
+    folders = [lab_folder(a_lab(tmp_path, name)).relative_to(tmp_path / ".labctl") for name in names]
+    # Also where capitals count as small letters, and no system refuses or changes them.
+    assert len({str(folder).lower() for folder in folders}) == len(names)
+    for part in (part for folder in folders for part in folder.parts):
+        assert re.fullmatch(r"[A-Za-z0-9@._~-]{1,70}(?<!\.)", part)
+
+
+def test_students_called_like_a_device_or_like_a_labs_own_files(tmp_path: Path) -> None:
+    for student in ("con", "AUX", "nul.txt", "com1", "known_hosts", "run.log"):
+        folder = lab_folder(a_lab(tmp_path, f"hw02@fall/{student}"))
+        assert re.fullmatch(rf"{re.escape(student)}~[0-9a-f]{{8}}", folder.name)
 
 
 # -- labs from memory ----------------------------------------------------------------------------------------
