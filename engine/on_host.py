@@ -33,6 +33,8 @@ class OnHost(Resource):
     """A thing that is there without labctl having made it may be taken on as it is."""
     reconnects: ClassVar[bool] = False
     """After a change the login is made anew (groups of the user changed)."""
+    shown_in_plans: ClassVar[tuple[str, ...]] = ()
+    """Fields that a plan shows whenever something is done to it, also where they are not compared."""
     any_text: ClassVar[frozenset[str]] = frozenset()
     """Fields that travel as files and may hold NUL characters; shells drop these from scripts unasked."""
 

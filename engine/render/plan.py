@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.change import Change, FieldChange, Plan
+from engine.on_host import OnHost
 from engine.render.paint import PLAIN, Paint, columns, counted, shorten
 from engine.render.values import SENSITIVE, as_data, compact, lines_of
+from engine.resource import plain
 
 _SYMBOLS = {"create": "+", "update": "~", "replace": "-/+", "delete": "-", "keep": " "}
 _COLOURS = {"create": "green", "update": "yellow", "replace": "magenta", "delete": "red", "keep": "dim"}
@@ -90,12 +93,23 @@ def _block(change: Change, paint: Paint, width: int, verbose: bool, destroy: boo
         words = notes.pop(0) if notes else "is only forgotten"
     elif not words and symbol == "=":
         words = f"is taken on as found ({notes.pop(0)})" if notes else "is taken on as found"
-    cause = f": {words}" if words else ""
+    head = f"{symbol.rjust(3)} {change.address} {change.kind}"
+    painted = f"{paint(symbol.rjust(3), colour)} {paint(change.address, 'bold')} {change.kind}"
     # The cause is the plan's most useful word, so it is never cut.
-    yield f"{paint(symbol.rjust(3), colour)} {paint(change.address, 'bold')} {change.kind}{cause}"
+    first, *more = _wrapped(words, width, taken=len(head) + 2)
+    yield f"{painted}: {first}" if words else painted
+    yield from more
     for note in notes:
-        yield paint(f"      ({note})", "dim")
+        first, *more = _wrapped(f"({note})", width, taken=6)
+        yield from (paint(line, "dim") for line in ("      " + first, *more))
     yield from _fields(change, paint, width, verbose)
+
+
+def _wrapped(text: str, width: int, *, taken: int) -> list[str]:
+    """`text` broken between words, after `taken` characters on the first line and indented on the others."""
+    lines = textwrap.wrap(text, width, initial_indent=" " * taken, subsequent_indent=" " * 6,
+                          break_long_words=False, break_on_hyphens=False)  # fmt: skip
+    return [lines[0][taken:], *lines[1:]] if lines else [""]
 
 
 def _why(change: Change, destroy: bool) -> str:
@@ -109,13 +123,30 @@ def _why(change: Change, destroy: bool) -> str:
 def _fields(change: Change, paint: Paint, width: int, verbose: bool) -> Iterator[str]:
     if change.action in ("delete", "keep"):
         return
-    pad = min(max((len(item.name) for item in change.fields), default=0), 24)
+    also = _told(change)
+    pad = min(max((len(item.name) for item in (*also, *change.fields)), default=0), 24)
+    for item in also:
+        yield from _created(item, pad, paint, width, verbose)
     for item in change.fields:
         if change.action == "create" or (change.action == "replace" and not _differs(item)):
             if change.action == "create" or verbose:
                 yield from _created(item, pad, paint, width, verbose)
         else:
             yield from _changed(item, pad, paint, width)
+
+
+def _told(change: Change) -> tuple[FieldChange, ...]:
+    """The fields that nobody compares and a reader wants to see (what a command runs)."""
+    wanted = change.wanted
+    if change.action in ("delete", "keep") or not isinstance(wanted, OnHost):
+        return ()
+    there = {item.name for item in change.fields}
+    hide = change.declared is not None and change.declared.no_log
+    return tuple(
+        FieldChange(name, None, None, None if hide else plain(getattr(wanted, name)), secret=hide)
+        for name in wanted.shown_in_plans
+        if name not in there
+    )
 
 
 def _differs(item: FieldChange) -> bool:
@@ -235,7 +266,7 @@ def _change_data(change: Change) -> dict[str, Any]:
         "kind": change.kind,
         "action": change.action,
         "cause": change.cause,
-        "fields": [_field_data(item) for item in change.fields],
+        "fields": [_field_data(item) for item in (*_told(change), *change.fields)],
         "adopts": change.adopts,
         "notes": list(change.notes),
         "hourly_usd": change.hourly,

@@ -46,6 +46,8 @@ class Command(OnHost):
         "rc": Output("its exit status"),
     }
 
+    shown_in_plans: ClassVar[tuple[str, ...]] = ("cmd",)
+
     cmd: Unread[str | list[str]] = Field(
         description="a line for sh, or a list of words that no shell touches"
     )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
 from engine.change import Action, Change, Entry, FieldChange, Observation, Plan
+from engine.errors import Where
+from engine.lab import Declared
 from engine.refs import UNKNOWN
 from engine.render.paint import Paint
 from engine.render.plan import drift_text, plan_data, plan_text
+from engine.resources.commands import Command
 
 RULES = [{"proto": "tcp", "ports": 22, "cidr_ip": "203.0.113.7/32"}, {"proto": "tcp", "ports": 8003}]
 
@@ -181,8 +185,6 @@ def test_the_price_of_what_stays_is_told() -> None:
 
 
 def test_colour_changes_nothing_but_colour() -> None:
-    import re
-
     plan = Plan("a", (change("web", "file", "create", "not there yet", path="/a"),))
     coloured = plan_text(plan, paint=Paint(True))
     assert "\x1b[32m" in coloured
@@ -227,3 +229,57 @@ def test_drift_alone_leaves_the_playbooks_changes_out() -> None:
 Drift: 2 resources were changed outside labctl."""
     )
     assert drift_text(Plan("hw02@sandbox", (mine,))).startswith("No drift.")
+
+
+# -- what is told of commands, and long causes ---------------------------------------------------------------
+
+
+def a_command(line: Any, **fields: Any) -> Change:
+    wanted = Command.model_validate({"cmd": line, "changed_when": False})
+    return replace(change("token", "command", "create", "not there yet", **fields), wanted=wanted)
+
+
+def test_the_plan_of_a_command_says_what_it_runs() -> None:
+    assert (
+        text(a_command("docker logs jupyter", user="root"))
+        == """
+  + token command: not there yet
+      cmd   docker logs jupyter
+      user  root
+
+Plan: 1 to add, 0 to change, 0 to destroy.
+"""
+    )
+    assert "cmd  [cat, /etc/hosts]" in text(a_command(["cat", "/etc/hosts"]))
+    assert "cmd  echo a … (2 lines)" in text(a_command("echo a\necho b"))
+    assert "echo b" in text(a_command("echo a\necho b"), verbose=True)
+    assert text(a_command("true", cmd=("false", "true"))).count("cmd") == 1
+    (told,) = plan_data(Plan("a", (a_command("true"),)))["changes"][0]["fields"]
+    assert (told["name"], told["wanted"]) == ("cmd", "true")
+
+
+def test_what_a_command_runs_is_hidden_where_nothing_is_to_be_logged() -> None:
+    declared = Declared("token", Command, {}, Where("a.yml", 1, 1), no_log=True)
+    hidden = replace(a_command("echo hunter2"), declared=declared)
+    told = text(hidden) + json.dumps(plan_data(Plan("a", (hidden,))))
+    assert "cmd  (sensitive)" in told
+    assert "hunter2" not in told
+
+
+def test_long_causes_are_broken_between_words() -> None:
+    cause = "/var/lib/a/very/long/path/that/has/no/spaces differs, and so do many other things of this file"
+    update = replace(change("page", "template", "update", cause), notes=(("of " * 30).strip(),))
+    assert (
+        text(update)
+        == """
+  ~ page template: /var/lib/a/very/long/path/that/has/no/spaces differs, and so
+      do many other things of this file
+      (of of of of of of of of of of of of of of of of of of of of of of of of
+      of of of of of of)
+
+Plan: 0 to add, 1 to change, 0 to destroy.
+"""
+    )
+    plain = text(update)
+    coloured = text(update, paint=Paint(True))
+    assert re.sub(r"\x1b\[\d+m", "", coloured) == plain
