@@ -18,11 +18,11 @@ from typing import Any, TypeVar
 import networkx as nx
 
 from engine import by_hand, logins_by_hand
-from engine.change import Change, Plan, Report, Step, StepEvent
+from engine.change import Change, Observation, Plan, Report, Step, StepEvent
 from engine.checks import Checked, Ran, check
 from engine.contact import know_hosts
 from engine.diff import usable_values
-from engine.errors import LabctlError
+from engine.errors import HostUnreachable, LabctlError
 from engine.execute import execute
 from engine.kinds import kinds
 from engine.lab import Check, Lab
@@ -30,7 +30,7 @@ from engine.ledger.who import who
 from engine.load import Outside, load
 from engine.on_host import OnHost
 from engine.pin import pin
-from engine.plan import plan
+from engine.plan import exists, plan
 from engine.refresh import refresh
 from engine.refs import holds_unknown
 from engine.resource import Values
@@ -39,6 +39,7 @@ from engine.schedule import schedule
 from engine.session import Session, Site
 from engine.slots import Slots
 from engine.templating import fill, scope_of
+from engine.world import World
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -113,6 +114,7 @@ def plan_site(site: Site, request: Request) -> Planned:
     """What would happen to a lab, from a fresh look at the world."""
     lab = site.lab if request.destroy else pin(site.lab, site.world, newer=request.newer_images)
     found = refresh(lab, site.ledger.entries(lab.name), site.world, kinds())
+    _write_ways_in(lab, site.world, found)
     made = plan(
         lab,
         found,
@@ -124,6 +126,21 @@ def plan_site(site: Site, request: Request) -> Planned:
     )
     notes = () if request.destroy else tuple(_remarks(lab, made))
     return Planned(replace(site, lab=lab), replace(made, notes=(*made.notes, *notes)))
+
+
+def _write_ways_in(lab: Lab, world: World, found: Sequence[Observation]) -> None:
+    """Bring the ssh_config to where the hosts are now: addresses change, and so do proxies."""
+    entries = [
+        replace(item.entry, outputs={**item.entry.outputs, **(item.values or {})})
+        for item in found
+        if exists(item)
+    ]
+    try:
+        hosts = know_hosts(lab, entries, world, kinds())
+    except HostUnreachable:
+        return  # the plan tells of the host and why
+    if hosts:
+        world.hosts.write_ssh_config()
 
 
 def _remarks(lab: Lab, made: Plan) -> list[str]:
@@ -360,7 +377,6 @@ def check_site(site: Site, request: Request) -> list[Checked]:
     item = plan_site(site, request)
     lab = item.site.lab
     scope = scope_of(lab, known_of(item))
-    know_hosts(lab, site.ledger.entries(lab.name), site.world, kinds())
 
     def run(address: str, command: str, seconds: float) -> Ran:
         host = site.world.hosts.host(address, timeout=seconds)

@@ -47,6 +47,13 @@ def _silent(text: str) -> None:
     return None
 
 
+def _says(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() == text.encode()
+    except OSError:
+        return False
+
+
 @dataclass
 class _Place:
     spec: HostSpec
@@ -151,13 +158,16 @@ class Hosts:
         self._known.drop(alias(name))
 
     def write_ssh_config(self) -> Path:
-        """Write the ssh_config with which plain `ssh -F FILE NAME` reaches the hosts; its path."""
+        """Write the ssh_config with which plain `ssh -F FILE NAME` reaches the hosts; its path.
+
+        A file that says the same already is left alone.
+        """
         path = (self._folder / "ssh_config").absolute()
         with self._lock:
-            specs = [place.spec for place in self._places.values()]
-        write_private(
-            path, ssh_config.text(specs, known_hosts=self._known.path.absolute(), proxy=self._proxy)
-        )
+            specs = sorted((place.spec for place in self._places.values()), key=lambda spec: spec.name)
+        text = ssh_config.text(specs, known_hosts=self._known.path.absolute(), proxy=self._proxy)
+        if not _says(path, text):
+            write_private(path, text)
         return path
 
     def close(self) -> None:

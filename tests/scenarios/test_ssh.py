@@ -70,8 +70,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 def config(place: Place) -> Path:
-    [path] = (place.folder / ".labctl").rglob("ssh_config")
-    return path
+    return place.folder / ".labctl/jump@sandbox/ssh_config"
 
 
 def ssh(place: Place, *args: str, agent: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -101,6 +100,17 @@ def test_plain_ssh_reaches_private_through_the_bastion(place: Place) -> None:
     done = ssh(place, "private", "cat /etc/labctl-note; echo; hostname -I")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["hello", place.json("output")["private_ip"]]
+
+
+@pytest.mark.parametrize("command", ["plan", "check"])
+def test_a_stale_config_is_put_right_by_whoever_looks(place: Place, command: str) -> None:
+    right = config(place).read_text()
+    config(place).write_text("# where the sandbox listened yesterday\n")
+    place.run(command, "jump.yml")
+    assert config(place).read_text() == right
+    written = config(place).stat().st_mtime_ns
+    place.run(command, "jump.yml")
+    assert config(place).stat().st_mtime_ns == written
 
 
 def test_direct_to_private_there_is_no_way(place: Place) -> None:
