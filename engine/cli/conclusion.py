@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from engine.cli.options import shown
@@ -12,6 +12,7 @@ from engine.errors import LabctlError
 from engine.render.paint import columns, counted
 from engine.render.problems import error_text
 from engine.render.report import outputs_text, report_data, report_text, roster_table
+from engine.render.values import is_url
 
 if TYPE_CHECKING:
     from engine.change import Change
@@ -47,6 +48,7 @@ def conclude(terminal: Terminal, results: Results, request: Request) -> None:
             lab: item.message if isinstance(item, LabctlError) else item.report
             for lab, item in results.items()
         }
+        _say_way(terminal, [item for item in results.values() if not isinstance(item, LabctlError)])
         terminal.out("\n" + roster_table(reports, paint=terminal.paint))
 
 
@@ -63,8 +65,21 @@ def _one(terminal: Terminal, item: Applied, request: Request, *, alone: bool) ->
     if lab.outputs:
         text = outputs_text(report.outputs, lab.sensitive_outputs, paint=terminal.paint)
         terminal.out(f"\nOutputs{'' if alone else f' of {lab.name}'}:\n{text}")
+    if alone:
+        _say_way(terminal, [item])
     if alone and report.results:
         terminal.say("\nNext:\n" + "\n".join(columns(_next(item), indent=2)))
+
+
+def _say_way(terminal: Terminal, applied: Sequence[Applied]) -> None:
+    """How the URLs among outputs are opened where the way there is a proxy."""
+    proxies = {
+        item.planned.site.access.proxy
+        for item in applied
+        if item.report.ok and any(is_url(value) for value in item.report.outputs.values())
+    }
+    for proxy in sorted(filter(None, proxies)):
+        terminal.say(f"\nURLs are opened through the proxy: curl --proxy socks5h://{proxy} URL")
 
 
 def _again(item: Applied, request: Request) -> str:
@@ -103,7 +118,8 @@ def _proof(terminal: Terminal, item: Applied, request: Request) -> None:
         terminal.out(f"\nDone{f': {read}' if read else ''}.\n{_stay(len(entries))} of {lab}.")
         return
     told = "; ".join(part for part in (read, "the ledger is empty") if part)
-    terminal.out(f"\nNothing of {lab} is left: {told}.")
+    retained = any(change.there and change.there.entry.retain for change in kept)
+    terminal.out(f"\nNothing {'else ' if retained else ''}of {lab} is left: {told}.")
     if not (request.only or request.skip):
         terminal.say("labctl history tells what was done.")
 

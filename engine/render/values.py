@@ -73,6 +73,11 @@ def as_data(value: Any) -> Any:
     return value
 
 
+def is_url(value: Any) -> bool:
+    """Whether `value` is the URL of a page."""
+    return isinstance(value, str) and value.startswith(("http://", "https://"))
+
+
 def lines_of(value: Any) -> list[str] | None:
     """The lines of a text of several lines; None for anything else."""
     return value.splitlines() if isinstance(value, str) and "\n" in value.strip("\n") else None
