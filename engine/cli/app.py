@@ -64,7 +64,9 @@ def _meant(word: str) -> str:
 @click.group(
     cls=_Lazy,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Without -i everything happens on the embedded sandbox, where nothing is billed.",
+    epilog="Without -i everything happens on the embedded sandbox, where nothing is billed."
+    "\n\nExit codes: 0 done, 1 some steps failed, 2 changes pending (--detailed-exitcode), 3 invalid,"
+    " 4 locked, 5 target out of reach, 130 interrupted.",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="labctl", message="%(prog)s %(version)s")
 def app() -> None:

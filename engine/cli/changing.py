@@ -21,6 +21,7 @@ from engine.cli.options import (
     last_planned,
     named,
     part_options,
+    replace_option,
     resolve,
     shown,
     which_playbook,
@@ -40,10 +41,13 @@ if TYPE_CHECKING:
 CHANGES_PENDING = 2
 
 
+_SHOW_MORE = "Values uncut, and what is as wanted, too."
+
+
 @click.command()
-@lab_options
+@partial(lab_options, more=_SHOW_MORE)
 @part_options
-@click.option("--replace", "anew", multiple=True, metavar="ADDRESS", help="Make this anew.")
+@replace_option
 @click.option("--destroy", is_flag=True, help="The plan of destroying the lab.")
 @click.option("--refresh-only", is_flag=True, help="Only what was changed outside labctl.")
 @click.option(
@@ -151,6 +155,15 @@ def _print_plans(terminal: Terminal, planned: Sequence[Planned], how: str = "tex
             terminal.out(text)
 
 
+def _print_summaries(terminal: Terminal, planned: Sequence[Planned]) -> None:
+    """No more than what it adds up to, where the whole plan was seen before."""
+    from engine.render.plan import summary_line
+
+    for item in planned:
+        lab = f"{item.plan.lab}  " if len(planned) > 1 else ""
+        terminal.out(lab + terminal.paint(summary_line(item.plan), "bold"))
+
+
 def _by_hand(item: Planned) -> str:
     from engine.commands import steps_by_hand
     from engine.render.by_hand import commands_text
@@ -180,9 +193,9 @@ def _applying(command: Any) -> Any:
 
 
 @click.command()
-@lab_options
+@partial(lab_options, what="[PLAYBOOK | PLANFILE]", more=_SHOW_MORE)
 @part_options
-@click.option("--replace", "anew", multiple=True, metavar="ADDRESS", help="Make this anew.")
+@replace_option
 @click.option(
     "--newer-images", is_flag=True, help="Look up image names again instead of keeping the pinned ids."
 )
@@ -240,14 +253,14 @@ def _request_of(documents: Sequence[Mapping[str, Any]], asked: Asked, given: boo
 
 
 @click.command()
-@lab_options
+@partial(lab_options, what="[PLAYBOOK | LAB]", more=_SHOW_MORE)
 @part_options
 @_applying
 def destroy(terminal: Terminal, asked: Asked, *, parallel: int, yes: bool, as_json: bool, **part: Any) -> int:
     """Delete everything the lab made, and prove that nothing is left.
 
-    PLAYBOOK may also be the lab's name, as hw02@sandbox: then the playbook is not needed, and the ledger
-    alone says what is deleted. So it does where the playbook is gone or has problems.
+    LAB is the lab's name, as hw02@sandbox: with it the playbook is not needed, and the ledger alone says
+    what is deleted. So it does where the playbook is gone or has problems.
     """
     from engine.cli import memory
 
@@ -305,7 +318,9 @@ def _carry_out(
         hears: list[Progress] = []
 
         def approve(planned: Sequence[Planned]) -> bool:
-            if not as_json:
+            if expected is not None and yes and not as_json:
+                _print_summaries(terminal, planned)
+            elif not as_json:
                 _print_plans(terminal, planned, destroy=request.destroy)
             if not _approved(terminal, planned, request, yes):
                 return False

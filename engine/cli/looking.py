@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.options import Asked, common_options, greet, heading, lab_options, resolve
+from engine.cli.options import (
+    Asked,
+    common_options,
+    greet,
+    heading,
+    lab_options,
+    resolve,
+    variable_option,
+)
 from engine.cli.terminal import Terminal
 from engine.errors import Invalid, LabctlError, Problem
 
@@ -80,7 +89,7 @@ def _problem(problem: Problem) -> Mapping[str, Any]:
 
 
 @click.command()
-@lab_options
+@partial(lab_options, what="[PLAYBOOK | LAB]", more="What was last read of each, too.")
 @_JSON
 def show(terminal: Terminal, asked: Asked, *, as_json: bool) -> int:
     """Print what the ledger remembers having made (-v: with what was last read of each).
@@ -106,7 +115,7 @@ def show(terminal: Terminal, asked: Asked, *, as_json: bool) -> int:
 
 
 @click.command()
-@lab_options
+@partial(lab_options, what="[PLAYBOOK | LAB]")
 @_JSON
 @click.option("--run", metavar="RUN", help="Only the lines of one run.")
 def history(terminal: Terminal, asked: Asked, *, as_json: bool, run: str | None) -> int:
@@ -136,7 +145,7 @@ def history(terminal: Terminal, asked: Asked, *, as_json: bool, run: str | None)
 @click.argument("words", nargs=-1, metavar="[NAME]")
 @click.option("-p", "--playbook", metavar="FILE", help="The playbook; without it, the lab last planned here.")
 @click.option("-i", "--inventory", metavar="FILE", help="Where and for whom.")
-@click.option("-e", "variables", multiple=True, metavar="NAME=VALUE", help="A variable's value.")
+@variable_option
 @click.option("--student", metavar="NAME", help="Only this student's lab of the roster.")
 @click.option("--show-sensitive", is_flag=True, help="Do not mask sensitive outputs.")
 @_JSON
@@ -156,7 +165,8 @@ def output(
 
     A sensitive output is told only by name, with --json or with --show-sensitive. NAME may also be a
     playbook's file, as with other commands. With --json an object of names and values, or the value called
-    NAME; for a roster an object that holds the same for each lab's name.
+    NAME; for a roster an object that holds the same for each lab's name. A lab of a roster that cannot be
+    read is left out and told of; the exit code is then 1.
     """
     from engine.cli.options import named_lab
     from engine.commands import open_labs, outputs_of, side_by_side
@@ -171,18 +181,30 @@ def output(
         told = side_by_side(sites, lambda site: outputs_of(site, request, name))
     found: dict[str, Mapping[str, Any]] = {}
     for site, answer in zip(sites, told, strict=True):
-        if isinstance(answer, LabctlError):
-            raise answer
-        found[site.lab.name] = answer
+        if not isinstance(answer, LabctlError):
+            found[site.lab.name] = answer
     if as_json:
         chosen = {lab: values if name is None else values[name] for lab, values in found.items()}
-        terminal.json(next(iter(chosen.values())) if len(chosen) == 1 else chosen, secret=True)
+        terminal.json(next(iter(chosen.values())) if len(sites) == 1 else chosen, secret=True)
     elif name is not None:
         for lab, values in found.items():
             _value(terminal, values[name], lab if len(sites) > 1 else "")
     else:
         _table(terminal, sites, found, show_sensitive)
-    return 0
+    return _unread(terminal, sites, told)
+
+
+def _unread(terminal: Terminal, sites: Sequence[Site], told: Sequence[Any]) -> int:
+    """Say which labs could not be read, and why; the exit code."""
+    from engine.render.problems import error_text
+
+    code = 0
+    for site, error in zip(sites, told, strict=True):
+        if isinstance(error, LabctlError):
+            terminal.say(f"\n{site.lab.name}")
+            terminal.say(error_text(error, paint=terminal.message_paint))
+            code = 1
+    return code
 
 
 def _has_output(lab: Lab, name: str | None) -> None:
@@ -209,6 +231,8 @@ def _table(
     labs = [site.lab for site in sites]
     greet(terminal, labs)
     for lab in labs:
+        if lab.name not in found:
+            continue
         heading(terminal, lab, labs)
         masked = frozenset() if show_sensitive else lab.sensitive_outputs
         text = outputs_text(found[lab.name], masked, paint=terminal.paint)
@@ -256,7 +280,11 @@ def check(terminal: Terminal, asked: Asked, *, as_json: bool) -> int:
 @lab_options
 @click.option("--destroy", is_flag=True, help="Of destroying the lab.")
 def graph(terminal: Terminal, asked: Asked, *, destroy: bool) -> int:
-    """Print the plan's steps as a graph in Graphviz's language: labctl graph | dot -Tsvg > plan.svg."""
+    """Print the plan's steps as a graph in Graphviz's language.
+
+    \b
+    labctl graph | dot -Tsvg > plan.svg
+    """
     from engine.commands import open_labs, plan_site
     from engine.render.graph import graph_text
     from engine.schedule import schedule
@@ -279,7 +307,7 @@ def graph(terminal: Terminal, asked: Asked, *, destroy: bool) -> int:
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("-p", "--playbook", metavar="FILE", help="The playbook; without it, the lab last planned here.")
 @click.option("-i", "--inventory", metavar="FILE", help="Where and for whom.")
-@click.option("-e", "variables", multiple=True, metavar="NAME=VALUE", help="A variable's value.")
+@variable_option
 @click.option("--student", metavar="NAME", help="This student's lab of the roster.")
 @click.option("--config", is_flag=True, help="Only write the ssh_config and print its path.")
 @common_options

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 
+SEVERAL = "(may be given several times)"
+"""What the help says of options that add up."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -32,16 +35,19 @@ class Asked:
     student: str | None
 
 
-def lab_options(command: Command) -> Command:
-    """PLAYBOOK, -i, -e, --student and what all commands have; the command gets `asked` and `terminal`."""
+def lab_options(command: Command, *, what: str = "[PLAYBOOK]", more: str = "Say more.") -> Command:
+    """PLAYBOOK, -i, -e, --student and what all commands have; the command gets `asked` and `terminal`.
 
-    @click.argument("playbooks", nargs=-1, metavar="[PLAYBOOK]")
+    `what` stands for the argument in the help, `more` says what -v does.
+    """
+
+    @click.argument("playbooks", nargs=-1, metavar=what)
     @click.option(
         "-i", "--inventory", metavar="FILE", help="Where and for whom; a file or a name in inventory/."
     )
-    @click.option("-e", "variables", multiple=True, metavar="NAME=VALUE", help="A variable's value.")
+    @variable_option
     @click.option("--student", metavar="NAME", help="Only this student's lab of the roster.")
-    @common_options
+    @partial(common_options, more=more)
     @wraps(command)
     def wrapped(
         *args: Any,
@@ -57,10 +63,28 @@ def lab_options(command: Command) -> Command:
     return wrapped
 
 
-def common_options(command: Command) -> Command:
-    """-v and --no-color; the command gets `terminal`."""
+def variable_option(command: Command) -> Command:
+    """-e; the command gets `variables`."""
+    words = f"A variable's value {SEVERAL}."
+    decorated: Command = click.option("-e", "variables", multiple=True, metavar="NAME=VALUE", help=words)(
+        command
+    )
+    return decorated
 
-    @click.option("-v", "--verbose", is_flag=True, help="Say more.")
+
+def replace_option(command: Command) -> Command:
+    """--replace; the command gets `anew`."""
+    words = f"Make this anew {SEVERAL}."
+    decorated: Command = click.option("--replace", "anew", multiple=True, metavar="ADDRESS", help=words)(
+        command
+    )
+    return decorated
+
+
+def common_options(command: Command, *, more: str = "Say more.") -> Command:
+    """-v, of which `more` says what it does, and --no-color; the command gets `terminal`."""
+
+    @click.option("-v", "--verbose", is_flag=True, help=more)
     @click.option("--no-color", is_flag=True, help="No colours (as with NO_COLOR set).")
     @click.pass_context
     @wraps(command)
@@ -76,9 +100,12 @@ def part_options(command: Command) -> Command:
     """--only, --skip and --parallel, for commands that change things."""
     for decorate in (
         click.option(
-            "--only", multiple=True, metavar="ADDRESS", help="Only this and what must come with it."
+            "--only",
+            multiple=True,
+            metavar="ADDRESS",
+            help=f"Only this and what must come with it {SEVERAL}.",
         ),
-        click.option("--skip", multiple=True, metavar="ADDRESS", help="Leave this as it is."),
+        click.option("--skip", multiple=True, metavar="ADDRESS", help=f"Leave this as it is {SEVERAL}."),
         click.option(
             "--parallel", type=click.IntRange(1, 256), default=16, help="Steps at a time (default 16)."
         ),

@@ -32,7 +32,9 @@ def test_a_plan_is_applied_as_it_was_printed_and_only_once(small: Place) -> None
     assert planned.err.splitlines()[0] == FIRST
     assert "Plan: 3 to add, 0 to change, 0 to destroy." in planned.out
     applied = small.run("apply", "--yes")
-    assert "small@sandbox complete: 3 done in" in applied.out
+    assert applied.out.startswith(
+        "Plan: 3 to add, 0 to change, 0 to destroy.\n\nsmall@sandbox complete: 3 done in"
+    )
     assert "  token  (sensitive)" in applied.out
     again = small.run("apply", code=1)
     assert "has been applied already" in again.err
@@ -137,6 +139,22 @@ def test_destroying_asks_for_the_labs_name(small: Place) -> None:
         assert done.returncode == code, done.stderr
     assert "Nothing of small@sandbox is left: 3 things of the cloud read again, all gone" in done.stdout
     assert "Nothing of small@sandbox is there to destroy." in small.run("destroy", "--yes").out
+
+
+def test_what_is_retained_is_told_of_at_the_end(small: Place) -> None:
+    small.edit("small.yml", "  - name: vpc\n", "  - name: vpc\n    retain: true\n")
+    small.run("apply", "small.yml", "--yes")
+    said = small.run("destroy", "small.yml", "--yes").out
+    assert "Left there: vpc (ec2_vpc_net vpc-" in said
+    assert "Nothing else of small@sandbox is left: 2 things of the cloud read again, all gone" in said
+
+
+def test_urls_behind_a_proxy_are_printed_with_the_way_to_open_them(small: Place) -> None:
+    proxy = small.sandbox["socks_proxy"] if small.json("sandbox", "start") else ""
+    words = "URLs are opened through the proxy: curl --proxy socks5h://"
+    assert words not in small.run("apply", "small.yml", "--yes").err
+    small.edit("small.yml", "outputs:\n", "outputs:\n  site: http://10.1.1.5:8003/\n")
+    assert f"\n{words}{proxy} URL\n" in small.run("apply", "small.yml", "--yes").err
 
 
 def test_validating_asks_nobody(small: Place) -> None:

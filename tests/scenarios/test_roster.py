@@ -96,6 +96,21 @@ def test_a_failure_of_one_does_not_stop_the_others(place: Place) -> None:
     assert running(place)["web@class/bob"] == "t3.small"
 
 
+def test_outputs_go_on_where_one_cannot_be_read(place: Place) -> None:
+    playbook = place.folder / "web.yml"
+    playbook.write_text(
+        PLAYBOOK.replace(
+            "{{ lab.student }}", "{{ host.private_ip.split('.')[0 if size == 't3.micro' else 9] }}"
+        )
+    )
+    said = place.run("output", "web.yml", code=1)
+    told = place.json("output", "-p", "web.yml", code=1)
+    playbook.write_text(PLAYBOOK)
+    assert said.out.count("  who      10") == 2
+    assert "\nweb@class/bob\nError: " in said.err
+    assert set(told) == {"web@class/alice", "web@class/carol"}
+
+
 def test_one_is_destroyed_alone_then_all(place: Place) -> None:
     place.run("destroy", "web.yml", "--student", "bob", "--yes")
     assert set(running(place)) == {"web@class/alice", "web@class/carol"}

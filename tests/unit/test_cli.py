@@ -221,3 +221,24 @@ def test_a_file_that_is_no_plan_is_refused(tmp_path: Path) -> None:
     file.write_text("{}")
     with pytest.raises(Invalid, match="is not a plan saved by"):
         read_plan(file)
+
+
+# -- helps ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ((), "Exit codes: 0 done, 1 some steps failed, 2 changes pending (--detailed-exitcode), 3 invalid,"),
+        (("apply",), "[PLAYBOOK | PLANFILE]"),
+        (("destroy",), "[PLAYBOOK | LAB]"),
+        (("plan",), "Values uncut, and what is as wanted, too."),
+        (("plan",), "Leave this as it is (may be given several times)."),
+        (("plan",), "Make this anew (may be given several times)."),
+        (("ssh",), "A variable's value (may be given several times)."),
+        (("graph",), "\n  labctl graph | dot -Tsvg > plan.svg\n"),
+    ],
+)
+def test_helps_say_what_may_be_said(tmp_path: Path, args: tuple[str, ...], words: str) -> None:
+    told = labctl(tmp_path, *args, "--help", COLUMNS="140").stdout
+    assert words in told
