@@ -34,7 +34,7 @@ def test_what_changes_is_told_in_words_and_set_in_place():
     tags_of(place)["theirs"] = "stays"
     second = lab({"labctl:expires": "2027-01-15"}, own={"owner": "alice", "team": "blue"})
     planned = place.plan(second)
-    assert plan_text(planned, width=100).splitlines() == [
+    assert plan_text(planned, width=200).splitlines() == [
         "  ~ net box: tag labctl:expires: 2026-12-18 instead of 2027-01-15, "
         "tag owner: bob instead of alice, tag team is missing, tag course is no longer wanted",
         "      tags",
