@@ -244,10 +244,13 @@ def test_apply_killed_outright_leaves_nothing_behind_after_another_apply_and_des
 
 
 def test_a_second_run_is_told_who_holds_the_lab(place: Place) -> None:
+    # An instance that takes its time, so that the first run surely lasts until the second one asks.
+    place.edit("inventory/sandbox.yml", "boot_seconds: 1.0", "boot_seconds: 8.0")
     with place.start("apply", "small.yml", "--yes") as applying:
         read_until(applying, "host: creating")
         said = place.run("apply", "small.yml", "--yes", code=4)
         rest_of(applying)
+    place.edit("inventory/sandbox.yml", "boot_seconds: 8.0", "boot_seconds: 1.0")
     assert applying.returncode == 0
     assert "since" in said.err
     assert "labctl unlock" in said.err
