@@ -155,6 +155,8 @@ def throwaway_root(folder: Path) -> Iterator[Path]:
         mount("-t", "overlay", "overlay", "-o", options, at=root)
         for name in ("proc", "dev"):
             mount("--bind", f"/{name}", at=root / name)
+        # What labctl may have left on this machine itself is none of the copy's business.
+        shutil.rmtree(root / "var/lib/labctl", ignore_errors=True)
         yield root
     finally:
         for place in reversed(mounted):

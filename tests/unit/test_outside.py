@@ -121,6 +121,5 @@ def test_places_are_named() -> None:
     assert place(target) == "AWS us-west-2, account 123456789012, profile w251"
 
 
-def test_a_ledger_elsewhere_leaves_files_in_the_working_folder(tmp_path: Path) -> None:
+def test_a_lab_keeps_its_files_beside_its_ledger(tmp_path: Path) -> None:
     assert ledger_folder(str(tmp_path / "x/labctl.db")) == tmp_path / "x"
-    assert ledger_folder("s3://bucket/ledger") == Path(".labctl").resolve()
