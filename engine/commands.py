@@ -22,6 +22,7 @@ from engine.change import Change, Observation, Plan, Report, Step, StepEvent
 from engine.checks import Checked, Ran, check
 from engine.contact import know_hosts
 from engine.diff import usable_values
+from engine.doctor import Diagnosis, diagnose
 from engine.errors import HostUnreachable, LabctlError
 from engine.execute import execute
 from engine.kinds import kinds
@@ -390,6 +391,24 @@ def check_site(site: Site, request: Request) -> list[Checked]:
         return []
     with ThreadPoolExecutor(_CHECKS_SIDE_BY_SIDE, thread_name_prefix="check") as pool:
         return list(pool.map(one, lab.checks))
+
+
+def examine_host(site: Site, request: Request, host: str, spoken: Callable[[str], str]) -> Diagnosis:
+    """The stages of the way to a host that `hosts_of` has told of, the cause of its trouble, the remedy.
+
+    `spoken` gives the command line that applies one address.
+    """
+
+    def planned(id: str) -> str | None:
+        try:
+            changes = plan_site(site, request).plan.changes
+        except LabctlError:
+            return None
+        found = (c.address for c in changes if c.action != "keep" and c.there and c.there.entry.id == id)
+        at = next(found, None)
+        return None if at is None else spoken(at)
+
+    return diagnose(site.world, host, planned)
 
 
 def hosts_of(site: Site) -> list[str]:

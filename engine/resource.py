@@ -231,6 +231,34 @@ class Resource(Fields):
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What was found at one stage of the way to a machine."""
+
+    stage: str
+    """`instance`, `address`, `port`, …: one word or two."""
+    well: bool | None
+    """None where it was not looked at, or does not matter."""
+    what: str
+    remedy: str = ""
+    """The command, or else the words, that mend it."""
+    about: str | None = None
+    """The id of the resource that is not as it must be: where the lab's plan changes it, that mends it."""
+
+
+@dataclass(frozen=True)
+class Approach:
+    """Where a connection to a machine comes from."""
+
+    port: int = 22
+    source: str | None = None
+    """The private address of the host it is reached through; None for the user's own address."""
+
+
+def _nothing(approach: Approach) -> list[Finding]:
+    return []
+
+
+@dataclass(frozen=True)
 class Machine:
     """What a host kind tells about the machine behind it, for contacting it over SSH."""
 
@@ -245,6 +273,8 @@ class Machine:
     """Why the network may not let the caller in, one line a cause, asked only after a failed contact."""
     shut_out: Callable[[], str | None] = lambda: None
     """What in the network certainly keeps the caller out, as it is now; asked now and then while waiting."""
+    examine: Callable[[Approach], list[Finding]] = _nothing
+    """Every stage of the way to it as its platform tells, well or not; asked when the user wants to know."""
 
 
 def plain(value: Any) -> Any:

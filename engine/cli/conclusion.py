@@ -17,6 +17,7 @@ from engine.render.values import is_url
 if TYPE_CHECKING:
     from engine.change import Change
     from engine.commands import Applied
+    from engine.lab import Lab
     from engine.saved import Request
 
 Results = Mapping[str, "Applied | LabctlError"]
@@ -57,7 +58,7 @@ def _one(terminal: Terminal, item: Applied, request: Request, *, alone: bool) ->
     if report.results:
         terminal.out("\n" + report_text(report, took=item.seconds, paint=terminal.paint))
     if not report.ok:
-        terminal.say(f"\nTo go on where this ended: {_again(item, request)}")
+        terminal.say(f"\nTo go on where this ended: {again(item.planned.site.lab, request)}")
         return
     if request.destroy:
         _proof(terminal, item, request)
@@ -82,8 +83,8 @@ def _say_way(terminal: Terminal, applied: Sequence[Applied]) -> None:
         terminal.say(f"\nURLs are opened through the proxy: curl --proxy socks5h://{proxy} URL")
 
 
-def _again(item: Applied, request: Request) -> str:
-    lab = item.planned.site.lab
+def again(lab: Lab, request: Request) -> str:
+    """The command line that applies (or destroys) what `request` says."""
     if lab.playbook is None:
         return shlex.join(["labctl", "destroy", lab.name])
     words = ["labctl", "destroy" if request.destroy else "apply", shown(request.playbook)]

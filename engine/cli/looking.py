@@ -329,13 +329,13 @@ def ssh(
     asked = Asked(playbook, inventory, variables_of(variables), student)
     request = resolve(asked, terminal)
     with Session(terminal.after_greeting) as session:
-        site, hosts = _site_of(session, request)
+        site, hosts = site_of(session, request)
         if config:
             from engine.target import lab_folder
 
             terminal.out(shown(lab_folder(site.lab) / "ssh_config"))
             return 0
-        _check_host(host, hosts, site.lab.name)
+        check_host(host, hosts, site.lab.name)
         from engine.hosts.interactive import ssh as log_in
 
         # As with ssh itself, `--` may stand before the command.
@@ -343,7 +343,8 @@ def ssh(
         return log_in(site.world.hosts, str(host), words)
 
 
-def _site_of(session: Session, request: Request) -> tuple[Site, list[str]]:
+def site_of(session: Session, request: Request) -> tuple[Site, list[str]]:
+    """The only lab of a request, opened, and its hosts. Raises Invalid for a whole roster."""
     from engine.commands import hosts_of, open_labs
 
     sites = open_labs(session, request)
@@ -352,11 +353,12 @@ def _site_of(session: Session, request: Request) -> tuple[Site, list[str]]:
     return sites[0], hosts_of(sites[0])
 
 
-def _check_host(host: str | None, hosts: list[str], lab: str) -> None:
+def check_host(host: str | None, hosts: list[str], lab: str, command: str = "ssh") -> None:
+    """Raises Invalid, with the hosts there are, where `host` is none of them."""
     there = (
         f"Its hosts: {', '.join(hosts)}." if hosts else "Nothing of it is there yet: say labctl apply first."
     )
     if host is None:
-        raise Invalid([Problem(None, "ssh needs the name of a host.", there)])
+        raise Invalid([Problem(None, f"{command} needs the name of a host.", there)])
     if host not in hosts:
         raise Invalid([Problem(None, f"{lab} has no host {host} to log in to.", there)])

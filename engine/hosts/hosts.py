@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -147,6 +147,27 @@ class Hosts:
             return place.host
         finally:
             place.lock.release()
+
+    @property
+    def known_hosts(self) -> Path:
+        """The file of the lab's host keys."""
+        return self._known.path.absolute()
+
+    def lets_in(self, spec: HostSpec, user: str, *, timeout: float) -> bool:
+        """Whether the host takes the same key for another user; tried once, and the connection is closed."""
+        from engine.hosts.connect import Setback
+
+        other = replace(spec, user=user)
+        place = self._place(other)
+
+        def bridge() -> Transport:
+            return self._bridge(spec, lambda via: self.glance(via, timeout=timeout))
+
+        try:
+            self._attempt(place, _silent, timeout, bridge).close()
+        except (Setback, HostUnreachable):
+            return False
+        return True
 
     def forget(self, name: str) -> None:
         """The machine is deleted or about to be made anew: close the connection, drop its host keys."""

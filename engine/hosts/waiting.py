@@ -208,14 +208,20 @@ def once(spec: HostSpec, attempt: Callable[[], T]) -> T:
 
 def explain(spec: HostSpec, setback: Setback) -> HostUnreachable:
     """The failure of a contact in words: stages with their marks, what the network has to say, a remedy."""
-    reached = STAGES.index(setback.stage)
     lines = [_cannot(spec, setback)]
-    for number, stage in enumerate(STAGES):
-        mark = "ok" if number < reached else "failed" if number == reached else "-"
-        lines.append(f"  {mark:<6}  {_stage(stage, spec)}")
+    lines += [f"  {mark:<6}  {words}" for _, mark, words in stages(spec, setback)]
     causes = _causes(spec, setback)
     lines += [f"  why?    {cause}" for cause in causes]
     return HostUnreachable("\n".join(lines), _MEND if causes else setback.remedy)
+
+
+def stages(spec: HostSpec, setback: Setback) -> list[tuple[str, str, str]]:
+    """The stages of a contact that failed: each with its mark (`ok`, `failed`, `-`) and its words."""
+    reached = STAGES.index(setback.stage)
+    return [
+        (stage, "ok" if at < reached else "failed" if at == reached else "-", _stage(stage, spec))
+        for at, stage in enumerate(STAGES)
+    ]
 
 
 _MEND: Final = "put right what stands after `why?`, then run the same command again"

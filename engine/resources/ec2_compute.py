@@ -15,7 +15,7 @@ from engine.errors import LabctlError, StepFailed
 from engine.refs import Ref, Unknown
 from engine.resource import Fields, Fixed, Id, Machine, Output, Unread, Values, plain
 from engine.resources import _key_files, _prices
-from engine.resources._contact import explain, host_keys, not_ready, shut_out
+from engine.resources._contact import examine, explain, host_keys, not_ready, shut_out
 from engine.resources._ec2 import InEc2, ask, described, finish, found, make, once_seen, quietly, seconds
 from engine.resources._images import image_id, root_device
 from engine.resources._volumes import grow_root
@@ -671,6 +671,7 @@ class Ec2Instance(InEc2):
             host_keys=lambda: host_keys(world, id),
             explain=lambda: explain(world, id),
             shut_out=lambda: shut_out(world, id),
+            examine=lambda approach: examine(world, id, approach),
         )
 
 
