@@ -49,7 +49,7 @@ def host_spec(
     return HostSpec(
         name=address,
         machine=machine,
-        user=str(login["user"]),
+        user=str(login["user"] or ""),
         key=_key_file(login.get("key"), lab),
         port=int(login.get("port") or machine.port),
         via=login.get("via"),

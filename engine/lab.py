@@ -27,7 +27,8 @@ class Need:
 class Ssh:
     """The `ssh:` keyword: how to log in to a resource that is a host. Strings may be Templates."""
 
-    user: str | Template
+    user: str | Template | None
+    """None where the user's own SSH settings say it: only for a machine that is already there."""
     key: str | Template | None = None
     port: int | Template | None = None
     via: str | None = None
@@ -77,9 +78,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a lab is applied: `aws` or `sandbox`, and the settings that the inventory gives it."""
+    """Where a lab is applied, and the settings that the inventory gives it.
 
-    sort: Literal["aws", "sandbox"]
+    `ssh` is no cloud at all: machines that are already there.
+    """
+
+    sort: Literal["aws", "sandbox", "ssh"]
     region: str = "us-east-1"
     profile: str | None = None
     endpoint_url: str | None = None

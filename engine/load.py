@@ -13,6 +13,7 @@ from engine.language.builtins import builtin_names, lab_names, slug_of
 from engine.language.closing import Closing
 from engine.language.expansion import Expander
 from engine.language.inventory import Inventory, read_inventory
+from engine.language.machines import on_own_machines
 from engine.language.needs import Needs, in_order
 from engine.language.playbook import Kinds, Playbook, read_playbook
 from engine.language.problems import Problems
@@ -55,6 +56,8 @@ def load(
         problems.check()
     assert given is not None
     assert book is not None
+    if book.name and given.target.sort == "ssh":
+        book = on_own_machines(book, given.machines, all_kinds() if kinds is None else kinds, problems)
     check_playbook(book, problems)
     _check_given(book, given, variables, problems)
     students = _students(given, book, student, problems)
@@ -136,7 +139,9 @@ class _Loading:
         name = "@".join(part for part in (self.book.name, given.path.stem) if part)
         name = f"{name}/{student.name}" if student is not None else name
         who = student.name if student is not None else None
-        about = lab_names(name, who, given.expires, given.target.sort, given.target.region)
+        about = lab_names(
+            name, who, given.expires, given.target.sort, given.target.region, given.machines.groups
+        )
         settings = Settings(
             variables=self.book.variables,
             given=self._values(student),

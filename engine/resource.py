@@ -116,6 +116,8 @@ class Resource(Fields):
     """Replacement makes the new one before the old one goes (its name must allow two at once)."""
     is_host: ClassVar[bool] = False
     """Others can live on it: it tells a `Machine`."""
+    already_there: ClassVar[bool] = False
+    """It is there without any cloud, and the user's own SSH settings may say how to reach it."""
     takes_along: ClassVar[bool] = False
     """What lives on it vanishes with it, so it need not be deleted piece by piece."""
 
@@ -273,6 +275,8 @@ class Machine:
     """Why the network may not let the caller in, one line a cause, asked only after a failed contact."""
     shut_out: Callable[[], str | None] = lambda: None
     """What in the network certainly keeps the caller out, as it is now; asked now and then while waiting."""
+    already_there: bool = False
+    """The user's own SSH settings may say how to reach it."""
     examine: Callable[[Approach], list[Finding]] = _nothing
     """Every stage of the way to it as its platform tells, well or not; asked when the user wants to know."""
 

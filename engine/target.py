@@ -103,6 +103,8 @@ def place(target: Target) -> str:
     """Where `target` is, in words for the first line of every command."""
     if target.sort == "sandbox":
         return "embedded sandbox, nothing is billed"
+    if target.sort == "ssh":
+        return "your own machines, over SSH"
     words = [f"AWS {target.region}"]
     if target.account:
         words.append(f"account {target.account}")

@@ -13,8 +13,9 @@ from engine.errors import HostUnreachable, StepFailed
 from engine.hosts import ssh_config
 from engine.hosts.agent import Forwarding
 from engine.hosts.host import Host
-from engine.hosts.known_hosts import KnownHosts, write_private
+from engine.hosts.known_hosts import KnownHosts, parse_keys, write_private
 from engine.hosts.spec import HostSpec, alias
+from engine.hosts.user_config import UserConfig, known_keys
 from engine.hosts.waiting import Patience, never, once, until_there
 
 if TYPE_CHECKING:
@@ -74,11 +75,27 @@ class Hosts:
         self._proxy = proxy
         self._log = log
         self._known = KnownHosts(folder / "known_hosts")
+        self._user = UserConfig(Path("~/.ssh").expanduser())
         self._places: dict[str, _Place] = {}
         self._lock = threading.Lock()
 
     def know(self, spec: HostSpec) -> None:
-        """Take on what is known of a host; a connection to what it was before is closed."""
+        """Take on what is known of a host; a connection to what it was before is closed.
+
+        For one that is already there the user's own SSH settings say the rest. Raises HostUnreachable where
+        they cannot be read.
+        """
+        if not spec.machine.already_there:
+            self._know(spec)
+            return
+        for each in self._user.applied(spec):
+            self._know(each)
+            if not self._known.keys(each.alias):
+                told = parse_keys(known_keys(self._user.folder, each.hostname or "", each.port))
+                if told:
+                    self._known.put(each.alias, told)
+
+    def _know(self, spec: HostSpec) -> None:
         with self._lock:
             place = self._places.get(spec.name)
             if place is not None and place.spec.target == spec.target:

@@ -18,6 +18,7 @@ class HostSpec:
     """Its address in the lab: `bastion`, `worker[0]`."""
     machine: Machine
     user: str
+    """Empty where the user's own SSH settings say it, or else the name here is the name there."""
     key: str | None
     """Path of the private key file; None for the user's agent and usual keys."""
     port: int

@@ -12,7 +12,7 @@ from engine.language.jinja import GLOBALS, Environment
 from engine.language.secrets import Outside
 from engine.language.words import BUILTIN
 
-LAB: Final = ("name", "slug", "student", "expires", "target", "region")
+LAB: Final = ("name", "slug", "student", "expires", "target", "region", "groups")
 """What `lab.` has."""
 
 LOOP: Final = frozenset({"item", "loop_index"})
@@ -55,8 +55,21 @@ def builtin_names(lab: Mapping[str, Any], outside: Outside) -> dict[str, Callabl
 
 
 def lab_names(
-    name: str, student: str | None, expires: date | None, target: str, region: str
+    name: str,
+    student: str | None,
+    expires: date | None,
+    target: str,
+    region: str,
+    groups: Mapping[str, list[str]] | None = None,
 ) -> dict[str, Any]:
     """What `lab.` stands for."""
-    values = (name, slug_of(name), student, expires.isoformat() if expires else None, target, region)
+    values = (
+        name,
+        slug_of(name),
+        student,
+        expires.isoformat() if expires else None,
+        target,
+        region,
+        dict(groups or {}),
+    )
     return dict(zip(LAB, values, strict=True))

@@ -252,14 +252,14 @@ class Expander:
     def _ssh(self, entry: Written, names: Mapping[str, Any]) -> Ssh | None:
         node = entry.keywords.get("ssh")
         if node is None or reading.mapping(node, "`ssh`", self._problems) is None:
-            return None
+            return Ssh(None) if entry.kind.already_there else None
         reading.known_keys(node, SSH_KEYS, "`ssh`", self._problems)
         user = _scalar(node, "user", self._problems)
-        if user is None:
+        if user is None and not entry.kind.already_there:
             self._problems.add(node.where, "`ssh` needs `user`", "who to log in as, such as `ubuntu`")
         inner = replace(entry, keywords=node.value)
         return Ssh(
-            user=user or "",
+            user=user or (None if entry.kind.already_there else ""),
             key=_scalar(node, "key", self._problems),
             port=self._port(node),
             via=self._text_keyword(inner, "via", names),

@@ -14,20 +14,34 @@ from engine.errors import Invalid, Problem, Where
 from engine.lab import Target
 from engine.language import reading
 from engine.language.document import Node, content, read
+from engine.language.machines import Machines, read_machines
 from engine.language.problems import Problems
 from engine.language.secrets import find_written
 from engine.language.words import did_you_mean, shortened, sort_of
 from engine.tags import MOST as MOST_TAGS
 
-_KEYS: Final = ("target", "aws", "sandbox", "ssh", "ledger", "vars", "students", "expires", "budget", "tags")
+_KEYS: Final = (
+    "target",
+    "aws",
+    "sandbox",
+    "ssh",
+    "hosts",
+    "hosts_from",
+    "ledger",
+    "vars",
+    "students",
+    "expires",
+    "budget",
+    "tags",
+)
+_TARGETS: Final[tuple[Literal["aws"], Literal["sandbox"], Literal["ssh"]]] = ("aws", "sandbox", "ssh")
 _AWS: Final = ("region", "profile", "endpoint_url", "account")
 _SANDBOX: Final = ("hosts", "boot_seconds", "ssh_seconds", "images")
 _WORDS = {
     "region": "write it under `aws`",
     "profile": "write it under `aws`",
     "resources": "resources belong in a playbook",
-    "hosts": "write machines that are already there in a playbook, as `ssh_host`",
-    "all": "this is an inventory of Ansible: see `inventory/sandbox.yml` for one of labctl",
+    "all": "this is an inventory of Ansible: write `target: ssh` and `hosts_from: FILE` in one of labctl",
     "variables": "write `vars`",
     "roster": "write `students`",
 }
@@ -51,6 +65,8 @@ class Inventory:
     budget: float | None = None
     """USD per lab."""
     tags: Mapping[str, str] = field(default_factory=dict)
+    machines: Machines = field(default_factory=Machines)
+    """Those that are already there, with `target: ssh`."""
 
 
 def read_inventory(path: Path, problems: Problems) -> Inventory:
@@ -76,7 +92,23 @@ def read_inventory(path: Path, problems: Problems) -> Inventory:
         expires=_expires(root.get("expires"), problems),
         budget=_budget(root.get("budget"), problems),
         tags=_tags(root.get("tags"), problems),
+        machines=_machines(root, path, problems),
     )
+
+
+def _machines(root: Node, path: Path, problems: Problems) -> Machines:
+    target = root.get("target")
+    given = [key for key in ("hosts", "hosts_from") if root.get(key) is not None]
+    if target is None or target.value != "ssh":
+        for key in given:
+            words = f"`{key}` names machines that are already there"
+            problems.add(
+                root.keys[key], words, "write `target: ssh`, or name them in a playbook, as `ssh_host`"
+            )
+        return Machines()
+    if not given:
+        problems.add(target.where, "`target: ssh` without machines", "write `hosts:` or `hosts_from: FILE`")
+    return read_machines(root, path, problems)
 
 
 def _target(root: Node, problems: Problems) -> Target:
@@ -98,14 +130,15 @@ def _target(root: Node, problems: Problems) -> Target:
     )
 
 
-def _sort(root: Node, node: Node | None, problems: Problems) -> Literal["aws", "sandbox"]:
-    if node is not None and node.value in ("aws", "sandbox"):
-        return "aws" if node.value == "aws" else "sandbox"
+def _sort(root: Node, node: Node | None, problems: Problems) -> Literal["aws", "sandbox", "ssh"]:
+    for sort in _TARGETS:
+        if node is not None and node.value == sort:
+            return sort
     if node is None:
         problems.add(root.where, "the inventory has no `target`", "write `target: sandbox` or `target: aws`")
     else:
         words = f"there is no target {sort_of(content(node)).removeprefix('the text ')}"
-        problems.add(node.where, words, did_you_mean(str(node.value), ["aws", "sandbox"], "there are"))
+        problems.add(node.where, words, did_you_mean(str(node.value), _TARGETS, "there are"))
     return "sandbox"
 
 

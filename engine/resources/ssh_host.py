@@ -18,6 +18,7 @@ class SshHost(Resource):
 
     kind: ClassVar[str] = "ssh_host"
     is_host: ClassVar[bool] = True
+    already_there: ClassVar[bool] = True
     outputs: ClassVar[Mapping[str, Output]] = {
         "public_ip": Output("its address, as given in hostname"),
         "private_ip": Output("the same, for use behind another host"),
@@ -70,7 +71,7 @@ class SshHost(Resource):
     def machine(cls, world: World, id: str, values: Values) -> Machine:
         """Where it answers."""
         hostname, _, port = id.rpartition(":")
-        return Machine(public_address=hostname, private_address=hostname, port=int(port))
+        return Machine(public_address=hostname, private_address=hostname, port=int(port), already_there=True)
 
     def _id(self) -> str:
         return f"{self.hostname}:{self.port}"
