@@ -20,6 +20,7 @@ _COMMANDS = {
     "check": ("looking", "look at the result as a stranger would"),
     "graph": ("looking", "the plan's steps and what comes before what, for Graphviz"),
     "ssh": ("looking", "log in to a host of the lab, or run a command there"),
+    "inventory": ("examining", "the lab's hosts as a dynamic inventory of Ansible"),
     "doctor": ("examining", "why a host cannot be worked with, and what mends it"),
     "schema": ("keeping", "the JSON Schema of playbooks, for editors"),
     "init": ("keeping", "copy a playbook that ships with its templates and inventories"),

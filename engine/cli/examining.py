@@ -1,4 +1,4 @@
-"""doctor: a look at the way to a host."""
+"""doctor and inventory: the way to a lab's hosts, looked at and told to others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from engine.cli.conclusion import again
 from engine.cli.looking import check_host, site_of
-from engine.cli.options import Asked, common_options, greet, resolve, variables_of
+from engine.cli.options import Asked, common_options, greet, lab_options, resolve, variables_of
 from engine.cli.terminal import Terminal
 
 
@@ -53,3 +53,33 @@ def doctor(
     else:
         terminal.out(diagnosis_text(found, paint=terminal.paint))
     return 0 if found.well else 1
+
+
+@click.command()
+@lab_options
+@click.option("--ansible", is_flag=True, help="As Ansible's dynamic inventories are; the only form there is.")
+@click.option("--list", "everything", is_flag=True, help="Every host, with its variables (the default).")
+@click.option("--host", metavar="NAME", help="The variables of one host.")
+def inventory(terminal: Terminal, asked: Asked, *, ansible: bool, everything: bool, host: str | None) -> int:
+    """Print the lab's hosts as a dynamic inventory of Ansible, with the bastion in between.
+
+    Ansible calls a program for it, so give it a file that says: exec labctl inventory --ansible "$@"
+    """
+    from engine.commands import hosts_of, open_labs
+    from engine.render.ansible import LabHosts, host_data, inventory_data
+    from engine.session import Session
+
+    if not ansible:
+        raise click.UsageError("Say --ansible: that is the form it is printed in.")
+    labs = []
+    with Session(terminal.after_greeting) as session:
+        for site in open_labs(session, resolve(asked, terminal)):
+            specs = [site.world.hosts.spec(name) for name in hosts_of(site)]
+            groups = site.lab.names["lab"]["groups"] if "lab" in site.lab.names else {}
+            config = site.world.hosts.write_ssh_config()
+            entries = site.ledger.entries(site.lab.name)
+            labs.append(LabHosts(specs, entries, config, groups, site.lab.student))
+    if not any(lab.specs for lab in labs):
+        terminal.say("No host of it is there yet: say labctl apply first.")
+    terminal.json(inventory_data(labs) if host is None else host_data(labs, host))
+    return 0
