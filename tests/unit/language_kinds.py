@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from engine.local_files import LocalFile, LocalFolder, TemplateFile
 from engine.on_host import OnHost
 from engine.resource import Fields, Fixed, Id, Output, Resource, Secret
+from engine.resources.ssh_host import SshHost
 
 
 class Vpc(Resource):
@@ -138,5 +139,5 @@ class Command(OnHost):
 
 KINDS: dict[str, type[Resource]] = {
     kind.kind: kind
-    for kind in (Vpc, SecurityGroup, Key, Instance, Address, Page, Copy, Image, Container, Command)
+    for kind in (Vpc, SecurityGroup, Key, Instance, Address, Page, Copy, Image, Container, Command, SshHost)
 }
