@@ -73,7 +73,7 @@ def change(
         _LOOKER + _guarded(head + resource.commands(there, changed)) + _call(0, look, _LOOK_AFTER_SECONDS)
     )
     host = _host(world)
-    ran = host.run(script, files=resource.uploads(), timeout=job.timeout, quiet=job.quiet)
+    ran = host.run(script, files=resource.uploads(), timeout=job.timeout, quiet=job.quiet, say=job.say)
     _check(type(resource), ran, host.name, quiet=job.quiet)
     if resource.reconnects:
         host.reconnect()

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from engine.errors import LabctlError
+from engine.hosts.keys import Passphrases
 from engine.hosts.log import RunLog
 from engine.lab import Lab, Target
 from engine.ledger import Ledger
@@ -31,11 +32,15 @@ class Site:
 class Session:
     """Opens what a command needs, once each, and closes it at the end.
 
-    `say` tells the user what takes time (the sandbox starting, say).
+    `say` tells the user what takes time (the sandbox starting, say); `ask` asks for a key's passphrase, None
+    where nobody can be asked.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, say: Callable[[str], None], ask: Callable[[str], str | None] = lambda question: None
+    ) -> None:
         self._say = say
+        self._passphrases = Passphrases(ask)
         self._access: dict[str, Access] = {}
         self._sites: list[Site] = []
         self._ledgers: dict[str, Ledger] = {}
@@ -74,7 +79,9 @@ class Session:
         access = self.access(lab.target)
         log = RunLog(lab_folder(lab) / "run.log", Masker(lab.secrets).text)
         asker = self._online or Online(lambda: access)
-        world = replace(open_world(lab, log=log, access=access), caller=asker.address)
+        world = replace(
+            open_world(lab, log=log, access=access, passphrases=self._passphrases), caller=asker.address
+        )
         site = Site(lab, world, self.ledger(lab.ledger), access)
         self._sites.append(site)
         return site

@@ -13,6 +13,7 @@ from engine.world import World
 
 if TYPE_CHECKING:
     from engine.aws import Aws
+    from engine.hosts.keys import Passphrases
     from engine.hosts.log import RunLog
     from engine.lab import Lab, Target
 
@@ -66,12 +67,14 @@ def open_world(
     log: RunLog | None = None,
     access: Access | None = None,
     say: Callable[[str], None] = _silent,
+    passphrases: Passphrases | None = None,
 ) -> World:
     """The world of `lab`, through `access` where labs share one; its hosts' files lie in its own folder."""
     from engine.hosts import Hosts
 
     access = access or open_target(lab.target, say=say)
-    return World(lab.name, access.aws, Hosts(folder=lab_folder(lab), proxy=access.proxy, log=log))
+    hosts = Hosts(folder=lab_folder(lab), proxy=access.proxy, log=log, passphrases=passphrases)
+    return World(lab.name, access.aws, hosts)
 
 
 def lab_folder(lab: Lab) -> Path:

@@ -371,6 +371,7 @@ class FakeHost:
         timeout: float | None = None,
         user: str | None = "root",
         quiet: bool = False,
+        say: Callable[[str], None] | None = None,
     ) -> Ran:
         self.runs.append(self.name)
         with self.cloud.turn:

@@ -74,7 +74,7 @@ def plan(
     from engine.session import Session
 
     request = _with_part(resolve(asked, terminal), **part)
-    with Session(terminal.after_greeting) as session:
+    with Session(terminal.after_greeting, terminal.passphrase) as session:
         sites = open_labs(session, request)
         greet(terminal, [site.lab for site in sites])
         found = side_by_side(sites, lambda site: plan_site(site, request))
@@ -309,7 +309,7 @@ def _carry_out(
 
     stop = threading.Event()
     word = "destroy" if request.destroy else "apply"
-    with Session(terminal.after_greeting) as session, ExitStack() as shown_progress:
+    with Session(terminal.after_greeting, terminal.passphrase) as session, ExitStack() as shown_progress:
         sites = find(session) if find else open_labs(session, request)
         if expected is not None:
             sites = [site for site in sites if site.lab.name in expected]

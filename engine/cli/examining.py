@@ -39,7 +39,7 @@ def doctor(
     from engine.session import Session
 
     request = resolve(Asked(playbook, inventory, variables_of(variables), student), terminal)
-    with Session(terminal.after_greeting) as session:
+    with Session(terminal.after_greeting, terminal.passphrase) as session:
         site, hosts = site_of(session, request)
         greet(terminal, [site.lab])
         check_host(host, hosts, site.lab.name, "doctor")
@@ -72,7 +72,7 @@ def inventory(terminal: Terminal, asked: Asked, *, ansible: bool, everything: bo
     if not ansible:
         raise click.UsageError("Say --ansible: that is the form it is printed in.")
     labs = []
-    with Session(terminal.after_greeting) as session:
+    with Session(terminal.after_greeting, terminal.passphrase) as session:
         for site in open_labs(session, resolve(asked, terminal)):
             specs = [site.world.hosts.spec(name) for name in hosts_of(site)]
             groups = site.lab.names["lab"]["groups"] if "lab" in site.lab.names else {}

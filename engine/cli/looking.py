@@ -174,7 +174,7 @@ def output(
 
     asked, name = named_lab(words, playbook, inventory, variables, student)
     request = resolve(asked, terminal)
-    with Session(terminal.after_greeting) as session:
+    with Session(terminal.after_greeting, terminal.passphrase) as session:
         sites = open_labs(session, request)
         for site in sites:
             _has_output(site.lab, name)
@@ -254,7 +254,7 @@ def check(terminal: Terminal, asked: Asked, *, as_json: bool) -> int:
 
     request = resolve(asked, terminal)
     passed, documents = True, {}
-    with Session(terminal.after_greeting) as session:
+    with Session(terminal.after_greeting, terminal.passphrase) as session:
         sites = open_labs(session, request)
         labs = [site.lab for site in sites]
         greet(terminal, labs)
@@ -291,7 +291,7 @@ def graph(terminal: Terminal, asked: Asked, *, destroy: bool) -> int:
     from engine.session import Session
 
     request = replace(resolve(asked, terminal), destroy=destroy)
-    with Session(terminal.after_greeting) as session:
+    with Session(terminal.after_greeting, terminal.passphrase) as session:
         sites = open_labs(session, request)
         greet(terminal, [site.lab for site in sites])
         for site in sites:
@@ -328,7 +328,7 @@ def ssh(
 
     asked = Asked(playbook, inventory, variables_of(variables), student)
     request = resolve(asked, terminal)
-    with Session(terminal.after_greeting) as session:
+    with Session(terminal.after_greeting, terminal.passphrase) as session:
         site, hosts = site_of(session, request)
         if config:
             from engine.target import lab_folder

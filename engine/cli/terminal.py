@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import getpass
 import io
 import json
 import linecache
@@ -120,6 +121,15 @@ class Terminal:
     def masked(self, text: str) -> str:
         """`text` without secrets."""
         return self._mask(text)
+
+    def passphrase(self, question: str) -> str | None:
+        """What the user types, unseen; None where nobody sits at a terminal, or says nothing."""
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return None
+        try:
+            return getpass.getpass(question, sys.stderr) or None
+        except EOFError:
+            return None
 
     def ask(self, question: str, answer: str) -> bool:
         """Whether the user types `answer`. Raises Invalid where nobody can be asked."""

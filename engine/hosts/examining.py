@@ -6,7 +6,6 @@ from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from engine.errors import HostUnreachable, LabctlError
-from engine.hosts.keys import identities
 from engine.hosts.known_hosts import HostKey
 from engine.hosts.waiting import stages
 from engine.resource import Approach, Finding
@@ -111,8 +110,7 @@ def _refused(hosts: Hosts, spec: HostSpec, what: str, remedy: str) -> Finding:
 def _contact(spec: HostSpec, transport: Transport, told: set[str]) -> list[Finding]:
     shown = transport.get_remote_server_key()
     fingerprint = HostKey(shown.get_name(), shown.get_base64()).fingerprint
-    with identities(spec.key) as keys:
-        key = keys[0].name if spec.key else "your own keys"
+    key = spec.key or "your own keys"
     through = f", through {spec.via}" if spec.via else ""
     address = [] if "address" in told else [Finding("address", True, f"{spec.hostname}{through}")]
     return [

@@ -24,6 +24,9 @@ _STARTING: Final = 30.0
 _IDLE: Final = 20.0
 """Seconds unused after which a connection is asked whether it still stands."""
 
+_TELL_EVERY: Final = 1.0
+"""Seconds between two words on how far the sending of big files is."""
+
 _RUN_AGAIN: Final = "run the same command again: labctl looks at what is there and goes on"
 
 
@@ -65,18 +68,20 @@ class Host:
         timeout: float | None = None,
         user: str | None = "root",
         quiet: bool = False,
+        say: Callable[[str], None] | None = None,
     ) -> Ran:
         """Run a POSIX shell script there as `user` (None: as who logs in); what it gave, failed or not.
 
         `files` are found at `$labctl_upload_1`, `$labctl_upload_2`, … while it runs. `timeout` is in
-        seconds; `quiet` keeps script and output out of the run's log. Raises StepFailed when time is up or
-        a file cannot be read, HostUnreachable where there is no connection or it is lost meanwhile.
+        seconds; `quiet` keeps script and output out of the run's log; `say` hears how much of big files is
+        sent. Raises StepFailed when time is up or a file cannot be read, HostUnreachable where there is no
+        connection or it is lost meanwhile.
         """
         with self._running:
             began = time.monotonic()
             shown = "(kept out of the log)" if quiet else script
             try:
-                ran = self._run(self._pack(script, stdin, files), timeout, user)
+                ran = self._run(self._pack(script, stdin, files), timeout, user, say)
             except LabctlError as error:
                 if self._log is not None:
                     self._log.failed(self.name, shown, error.message)
@@ -145,13 +150,20 @@ class Host:
         except OSError as error:
             raise StepFailed(f"cannot read {error.filename}: {error.strerror}") from error
 
-    def _run(self, request: wire.Request, timeout: float | None, user: str | None) -> Ran:
+    def _run(
+        self,
+        request: wire.Request,
+        timeout: float | None,
+        user: str | None,
+        say: Callable[[str], None] | None,
+    ) -> Ran:
+        sent = _Progress(say, request.size) if say is not None and request.raw else None
         command = wire.as_user(request.boot, user, self._login)
         spare = self._take_spare(command)
         try:
-            ran = self._send(spare, request, timeout) if spare is not None else None
+            ran = self._send(spare, request, timeout, sent) if spare is not None else None
             if ran is None:
-                ran = self._send(self._start(command), request, timeout)
+                ran = self._send(self._start(command), request, timeout, sent)
         except ConnectionLost as error:
             raise self._lost(error.sent) from error
         if ran is None:
@@ -159,7 +171,9 @@ class Host:
         self._used = time.monotonic()
         return ran
 
-    def _send(self, shell: Shell, request: wire.Request, timeout: float | None) -> Ran | None:
+    def _send(
+        self, shell: Shell, request: wire.Request, timeout: float | None, sent: _Progress | None
+    ) -> Ran | None:
         """What the script gave; None where the connection was lost before the host can have run it."""
         self.round_trips += 1
         self._drop_spare()
@@ -167,7 +181,7 @@ class Host:
             # Who runs two will run more: have a shell ready, so that the next costs one round trip only.
             self._spare = _Spare(shell.command, shell.transport, self._shell)
         try:
-            return shell.run(request, timeout)
+            return shell.run(request, timeout, sent)
         except ConnectionLost as error:
             if error.sent:
                 raise
@@ -205,6 +219,23 @@ class Host:
         shell = spare.take() if spare is not None else None
         if shell is not None:
             shell.close()
+
+
+class _Progress:
+    """Tells now and then how much of something big is sent."""
+
+    def __init__(self, say: Callable[[str], None], size: int) -> None:
+        self._say = say
+        self._size = size
+        self._told = time.monotonic()
+
+    def __call__(self, sent: int) -> None:
+        now = time.monotonic()
+        if now - self._told < _TELL_EVERY:
+            return
+        self._told = now
+        megabytes = f"{sent / 1e6:.0f} of {self._size / 1e6:.0f} MB"
+        self._say(f"sending: {megabytes}, {100 * sent // self._size} %")
 
 
 class _Spare:

@@ -21,6 +21,7 @@ from engine.hosts.waiting import Patience, never, once, until_there
 if TYPE_CHECKING:
     from paramiko.transport import Transport
 
+    from engine.hosts.keys import Passphrases
     from engine.hosts.log import RunLog
 
 _ATTEMPT: Final = 8.0
@@ -67,10 +68,18 @@ class Hosts:
     """The hosts of one lab. Safe among threads.
 
     `folder` is the lab's own: known_hosts and ssh_config are kept in it. `proxy` is `host:port` of a SOCKS5
-    proxy for the first hop, which resolves names.
+    proxy for the first hop, which resolves names. `passphrases` asks for those of key files.
     """
 
-    def __init__(self, *, folder: Path, proxy: str | None = None, log: RunLog | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        proxy: str | None = None,
+        log: RunLog | None = None,
+        passphrases: Passphrases | None = None,
+    ) -> None:
+        self._passphrases = passphrases
         self._folder = folder
         self._proxy = proxy
         self._log = log
@@ -276,7 +285,7 @@ class Hosts:
         way = Way(self._known, self._proxy, bridge if spec.via else None, silence)
         with ExitStack() as stack:
             try:
-                keys = stack.enter_context(identities(spec.key))
+                keys = stack.enter_context(identities(spec.key, self._passphrases))
             except HostUnreachable as error:
                 words = f"{spec.name} cannot be reached: {error.message}"
                 raise HostUnreachable(words, error.remedy) from error

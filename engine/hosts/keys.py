@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from engine.errors import HostUnreachable
 if TYPE_CHECKING:
     from paramiko.pkey import PKey
 
+_TRIES = 3
 _USUAL = ("id_ed25519", "id_ecdsa", "id_rsa")
 _SSH_ADD = "ssh-add it to a running agent, or name a key without a passphrase"
 
@@ -27,11 +29,47 @@ class Identity:
     name: str
 
 
+class Passphrases:
+    """Asks for the passphrase of a key file, once for all hosts that it leads to. Safe among threads.
+
+    `ask` puts a question to the user and gives what was typed; None where nobody can be asked.
+    """
+
+    def __init__(self, ask: Callable[[str], str | None]) -> None:
+        self._ask = ask
+        self._keys: dict[Path, PKey | None] = {}
+        self._lock = threading.Lock()
+
+    def key(self, path: Path) -> PKey | None:
+        """The key in the file at `path`; None where nobody can be asked.
+
+        Raises HostUnreachable where the passphrase is wrong three times.
+        """
+        with self._lock:
+            if path not in self._keys:
+                self._keys[path] = self._asked(path)
+            return self._keys[path]
+
+    def _asked(self, path: Path) -> PKey | None:
+        from paramiko import PKey, SSHException
+
+        for _ in range(_TRIES):
+            given = self._ask(f"Passphrase of {path}: ")
+            if given is None:
+                return None
+            try:
+                return PKey.from_path(path, given.encode())  # type: ignore[arg-type,no-any-return,no-untyped-call,unused-ignore]
+            except (SSHException, ValueError, TypeError):
+                continue
+        raise HostUnreachable(f"that is not the passphrase of {path}", _SSH_ADD)
+
+
 @contextmanager
-def identities(key: str | None) -> Iterator[list[Identity]]:
+def identities(key: str | None, passphrases: Passphrases | None = None) -> Iterator[list[Identity]]:
     """The keys to try, in order, for `key` (a path) or for the user's own where it is None.
 
-    Those of an SSH agent sign only within the context. Raises HostUnreachable, with words, where the file
+    Those of an SSH agent sign only within the context; one with a passphrase that no agent holds is asked
+    for. Raises HostUnreachable, with words, where the file
     cannot be used or there is no key at all.
     """
     if key is not None:
@@ -41,9 +79,15 @@ def identities(key: str | None) -> Iterator[list[Identity]]:
             yield [Identity(load_key(path), str(path))]
             return
         with _agent_keys() as held:
-            yield [
-                Identity(held_key, f"{path} (held by your SSH agent)") for held_key in _of_file(path, held)
-            ]
+            of_file = _of_file(path, held)
+            if of_file:
+                yield [Identity(held_key, f"{path} (held by your SSH agent)") for held_key in of_file]
+                return
+        typed = passphrases.key(path) if passphrases is not None else None
+        if typed is None:
+            words = f"the key file {path} has a passphrase, and no SSH agent holds the key"
+            raise HostUnreachable(words, _SSH_ADD)
+        yield [Identity(typed, str(path))]
         return
     with _agent_keys() as held:
         found = [Identity(held_key, "a key of your SSH agent") for held_key in held] + _usual()
@@ -101,11 +145,7 @@ def _of_file(path: Path, held: list[PKey]) -> list[PKey]:
     public = path.with_name(path.name + ".pub")
     if public.is_file():
         words = public.read_text("utf-8", "replace").split()
-        held = [key for key in held if len(words) > 1 and key.get_base64() == words[1]]
-    if not held:
-        raise HostUnreachable(
-            f"the key file {path} has a passphrase, and no SSH agent holds the key", _SSH_ADD
-        )
+        return [key for key in held if len(words) > 1 and key.get_base64() == words[1]]
     return held
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from shlex import quote
 from typing import TYPE_CHECKING, Final
@@ -91,8 +92,12 @@ class Shell:
         with suppress(OSError, EOFError):
             self._channel.close()
 
-    def run(self, request: wire.Request, timeout: float | None) -> Ran:
+    def run(
+        self, request: wire.Request, timeout: float | None, sent: Callable[[int], None] | None = None
+    ) -> Ran:
         """Send the script and wait for its end, at most `timeout` seconds (None: for ever).
+
+        `sent` hears how many bytes are on their way, piece by piece.
 
         Raises StepFailed when time is up (what it runs is ended there), ConnectionLost, and HostUnreachable
         where the host starts no shell (sudo, a wrong user).
@@ -100,7 +105,7 @@ class Shell:
         ends = None if timeout is None else time.monotonic() + timeout
         collector = _Collector(self._channel)
         try:
-            self._send(request, collector)
+            self._send(request, collector, sent)
             if not self._await(collector, ends):
                 self._kill(collector)
                 raise StepFailed(
@@ -111,11 +116,15 @@ class Shell:
             self.close()
         return self._result(collector)
 
-    def _send(self, request: wire.Request, collector: _Collector) -> None:
+    def _send(self, request: wire.Request, collector: _Collector, sent: Callable[[int], None] | None) -> None:
+        count = 0
         self._channel.settimeout(_QUIET)
         try:
             for chunk in request.chunks():
                 self._channel.sendall(chunk)
+                count += len(chunk)
+                if sent is not None:
+                    sent(count)
             self._sent = True
             self._channel.shutdown_write()
         except (OSError, EOFError) as error:

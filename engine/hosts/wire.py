@@ -46,6 +46,12 @@ class Request:
     text: bytes
     raw: tuple[Path | bytes, ...] = ()
 
+    @property
+    def size(self) -> int:
+        """Bytes of all that is sent."""
+        raw = (len(source) if isinstance(source, bytes) else source.stat().st_size for source in self.raw)
+        return len(self.text) + sum(raw)
+
     def chunks(self) -> Iterator[bytes]:
         """Everything to send, in pieces; big files are read as they go.
 

@@ -40,6 +40,7 @@ class LocalHost:
         timeout: float | None = None,
         user: str | None = "root",
         quiet: bool = False,
+        say: Callable[[str], None] | None = None,
     ) -> Ran:
         self.round_trips += 1
         self.scripts.append(script)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import StreamReader, StreamWriter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.hosts import Ran
@@ -55,6 +55,7 @@ class SimulatedHost:
         timeout: float | None = None,
         user: str | None = "root",
         quiet: bool = False,
+        say: Callable[[str], None] | None = None,
     ) -> Ran:
         request = pack(script, stdin, files)
         sent = b"".join(request.chunks())

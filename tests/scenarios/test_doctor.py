@@ -167,9 +167,8 @@ def test_a_changed_host_key(place: Place) -> None:
 
 
 def test_docker_that_does_not_run(place: Place) -> None:
-    place.run(
-        "ssh", "bastion", "sudo apt-get update && sudo apt-get install -y docker.io && sudo systemctl stop docker"
-    )
+    install = "sudo apt-get update && sudo apt-get install -y docker.io"
+    place.run("ssh", "bastion", f"{install} && sudo systemctl stop docker")
     try:
         line = last_line(place, "bastion")
         assert line.startswith("bastion: it does not answer: ")
