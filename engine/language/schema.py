@@ -164,7 +164,7 @@ def _ssh() -> Schema:
         "forward_agent": _TRUTH,
     }
     about = {
-        "user": "who to log in as",
+        "user": "who to log in as; only an ssh_host can do without",
         "key": "the private key's file",
         "port": "22 if not given",
         "via": "the host that it is reached through",
@@ -175,7 +175,6 @@ def _ssh() -> Schema:
         "type": "object",
         "description": "this resource is a host, and how to log in",
         "additionalProperties": False,
-        "required": ["user"],
         "properties": {key: {**sorts.get(key, _TEXT), "description": about[key]} for key in SSH_KEYS},
     }
 
