@@ -24,6 +24,8 @@ _STARTING: Final = 30.0
 _IDLE: Final = 20.0
 """Seconds unused after which a connection is asked whether it still stands."""
 
+_BIG: Final = 20_000_000
+"""Bytes that certainly take a while to send."""
 _TELL_EVERY: Final = 1.0
 """Seconds between two words on how far the sending of big files is."""
 
@@ -227,7 +229,8 @@ class _Progress:
     def __init__(self, say: Callable[[str], None], size: int) -> None:
         self._say = say
         self._size = size
-        self._told = time.monotonic()
+        # Of something big the user hears at once.
+        self._told = 0.0 if size >= _BIG else time.monotonic()
 
     def __call__(self, sent: int) -> None:
         now = time.monotonic()
