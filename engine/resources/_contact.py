@@ -134,7 +134,7 @@ def _checks(world: World, id: str) -> Finding:
 
 
 def _way(world: World, id: str, instance: Mapping[str, Any], approach: Approach) -> list[Finding]:
-    groups = _rule_finding(instance, _no_rule(world, instance, approach), approach)
+    groups = _rule_finding(world, instance, approach)
     if approach.source is not None:
         return [Finding("address", True, str(instance.get("PrivateIpAddress"))), groups]
     return [_address(id, instance), *_route(world, instance), groups]
@@ -161,18 +161,17 @@ def _route(world: World, instance: Mapping[str, Any]) -> list[Finding]:
     return [Finding("route", False, words, remedy, table)]
 
 
-def _rule_finding(
-    instance: Mapping[str, Any], no_rule: tuple[str, bool] | None, approach: Approach
-) -> Finding:
+def _rule_finding(world: World, instance: Mapping[str, Any], approach: Approach) -> Finding:
+    no_rule = _no_rule(world, instance, approach)
     groups = instance.get("SecurityGroups", ())
     if no_rule is None:
         names = ", ".join(sorted(str(group["GroupName"]) for group in groups))
         return Finding("groups", True, f"its security groups ({names}) let it in to port {approach.port}")
     group = str(groups[0]["GroupId"]) if groups else "sg-…"
-    source = f"{approach.source}/32" if approach.source else "$(curl -s https://checkip.amazonaws.com)/32"
+    source = approach.source or world.caller() or "YOUR.ADDRESS"
     remedy = (
         f"aws ec2 authorize-security-group-ingress --group-id {group} --protocol tcp "
-        f"--port {approach.port} --cidr {source}"
+        f"--port {approach.port} --cidr {source}/32"
     )
     return Finding("groups", False, no_rule[0], remedy, group)
 
