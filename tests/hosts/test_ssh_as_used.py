@@ -120,3 +120,14 @@ def test_two_hundred_megabytes_with_progress(lab: LabHosts, start_sshd: Start, t
     said.clear()
     host.run("true", files=[Upload(b"small")], user=lab.user, say=said.append)
     assert said == []
+
+
+def test_an_idle_connection_is_kept_alive(lab: LabHosts, start_sshd: Start) -> None:
+    sshd = start_sshd("LogLevel DEBUG1")
+    sshd.settings = sshd.settings.replace("LogLevel VERBOSE\n", "")
+    sshd.stop()
+    sshd.start()
+    lab.know(sshd)
+    host = lab.hosts.host("bastion", timeout=20)
+    assert host.run("sleep 17", user=lab.user).status == 0
+    assert "keepalive@" in sshd.log
