@@ -261,13 +261,13 @@ def _plain_jump(command: str) -> str | None:
             port = next(rest, None)
         elif word == "-l":
             user = next(rest, None)
-        elif word in ("-W", "-q") or word in ("-W%h:%p",):
-            next(rest, None) if word == "-W" else None
-        elif word.startswith("-") or host is not None:
+        elif word == "-W":
+            next(rest, None)
+        elif word.startswith("-") and word not in ("-q", "-W%h:%p"):
             return None
-        else:
-            host = word
-    if host is None:
+        elif not word.startswith("-"):
+            host = word if host is None else ""
+    if not host:
         return None
     return f"{user + '@' if user else ''}{host}{':' + port if port else ''}"
 
