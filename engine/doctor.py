@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from engine.hosts.examining import examine
+from engine.hosts.examining import ON_THE_HOST, examine
 from engine.resource import Finding
 from engine.world import World
 
@@ -68,12 +68,19 @@ def diagnose(world: World, host: str, planned: Callable[[str], str | None]) -> D
     """
     examined: list[Examined] = []
     for name in _way(world, host):
-        examined.append(Examined(name, tuple(examine(world.hosts, name))))
+        found = examine(world.hosts, name)
+        examined.append(Examined(name, tuple(found if name == host else map(_on_the_way, found))))
         cause = examined[-1].cause
         if cause is not None:
             command = planned(cause.about) if cause.about else None
             return Diagnosis(host, tuple(examined), command or cause.remedy)
     return Diagnosis(host, tuple(examined))
+
+
+def _on_the_way(finding: Finding) -> Finding:
+    """What a host that is only passed through cannot do keeps nobody from getting through."""
+    stops = finding.well is False and finding.stage not in ON_THE_HOST
+    return finding if finding.well or stops else replace(finding, well=None)
 
 
 def _way(world: World, host: str) -> list[str]:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from engine.hosts.hosts import Hosts
     from engine.hosts.spec import HostSpec
 
+ON_THE_HOST: Final = frozenset({"sudo", "cloud-init", "disk", "Docker"})
+"""Stages that matter for working on a host, not for getting through it."""
+
 _SECONDS: Final = 8.0
 """What each stage of the contact may take."""
 _ON_THE_HOST: Final = 60.0

