@@ -181,3 +181,16 @@ def reset(terminal: Terminal, *, yes: bool) -> int:
     cloud.reset()
     terminal.out("The sandbox is empty; it starts by itself when a lab needs it.")
     return 0
+
+
+@sandbox.command("image")
+@common_options
+def image(terminal: Terminal) -> int:
+    """Build what `hosts: docker` needs: the image of a host, and stand-ins for what cannot be reached."""
+    from engine.sandbox.containers.image import build
+
+    names = build(terminal.say)
+    terminal.out("The image of hosts is built: write `hosts: docker` in the inventory's `sandbox:`.")
+    if names:
+        terminal.out(f"Stand-ins answer for what cannot be reached from here: {', '.join(names)}.")
+    return 0

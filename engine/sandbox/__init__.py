@@ -103,11 +103,16 @@ def ensure(settings: Mapping[str, Any], say: Callable[[str], None] = _silent) ->
     """The running sandbox, started first where it does not run, with `settings` in force.
 
     `say` is told when it has to be started. Raises Invalid for wrong settings, and Unreachable where it
-    cannot be started, with the end of its log.
+    cannot be started, with the end of its log, or where hosts are to be containers and cannot be.
     """
     wanted = Settings.of(settings)
     folder = directory()
     running = _status(folder)
+    info = _info(folder)
+    if wanted.hosts == "docker" and (running is None or (info or {}).get("settings") != wanted.as_dict()):
+        from engine.sandbox.containers import check
+
+        check()
     if running is None:
         running = _start(folder, wanted, say)
     info = _info(folder)
@@ -207,6 +212,11 @@ def reset() -> None:
     """Ends the sandbox and forgets everything in it: the next start is an empty cloud."""
     stop()
     folder = directory()
+    if any((folder / STATE).glob("machines/*/machine/container")):
+        from engine.sandbox.containers import remove_all
+        from engine.sandbox.containers.engine import name_of
+
+        remove_all(name_of(folder))
     for name in (INFO, LOG):
         (folder / name).unlink(missing_ok=True)
     if (folder / STATE).exists():

@@ -15,6 +15,7 @@ from engine.sandbox import INFO, RUNNING, STATE
 from engine.sandbox.aws.cloud import Cloud
 from engine.sandbox.aws.lifecycle import TimedState
 from engine.sandbox.aws.server import Endpoint
+from engine.sandbox.containers import Fabric
 from engine.sandbox.control import Control
 from engine.sandbox.fleet import Fleet, MakeMachine, simulated
 from engine.sandbox.locks import held
@@ -41,7 +42,8 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
     state = folder / STATE
     state.mkdir(mode=0o700, exist_ok=True)
     cloud = Cloud(state / "cloud", boot_seconds=settings.boot_seconds, ssh_seconds=settings.ssh_seconds)
-    fleet = Fleet(cloud, state / "machines", settings, make=make)
+    fabric = Fabric(cloud, folder)
+    fleet = Fleet(cloud, state / "machines", settings, fabric=fabric, make=make)
     wires = Wires(cloud, fleet)
     fleet.network = wires.network
     cloud.console = fleet.console

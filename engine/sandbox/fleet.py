@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from engine.errors import LabctlError
 from engine.sandbox.aws.addresses import private_name
 from engine.sandbox.hostkeys import HostKeys
 from engine.sandbox.settings import Settings
@@ -24,6 +25,7 @@ from engine.sandbox.wires import keep, pair
 
 if TYPE_CHECKING:
     from engine.sandbox.aws.cloud import Cloud
+    from engine.sandbox.containers import ContainerMachine, Fabric
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 SSH_PORT = 22
@@ -91,8 +93,17 @@ def simulated(**fields: Any) -> Machine:
 class Guest:
     """One instance's machine with its SSH server."""
 
-    def __init__(self, machine: Machine, keys: HostKeys, user: str, folder: Path) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        keys: HostKeys,
+        user: str,
+        folder: Path,
+        container: ContainerMachine | None = None,
+    ) -> None:
         self.machine = machine
+        self.container = container
+        """The machine, where it is a container, whose own sshd answers."""
         self.keys = keys
         self.folder = folder
         self.ssh = SshServer(machine, keys, user)
@@ -116,13 +127,20 @@ class Fleet:
     """All machines, kept in step with the instances by `sync`."""
 
     def __init__(
-        self, cloud: Cloud, folder: Path, settings: Settings, *, make: MakeMachine = simulated
+        self,
+        cloud: Cloud,
+        folder: Path,
+        settings: Settings,
+        *,
+        fabric: Fabric | None = None,
+        make: MakeMachine = simulated,
     ) -> None:
         self._cloud = cloud
         self._folder = folder
         self._images = folder / "images"
         self._settings = settings
         self._make = make
+        self._fabric = fabric
         self._guests: dict[str, Guest] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.network: Callable[[str], Any] = lambda instance: None
@@ -148,6 +166,8 @@ class Fleet:
             for kept in self._images.iterdir():
                 if kept.name not in images:
                     shutil.rmtree(kept, ignore_errors=True)
+        if self._fabric is not None:
+            self._fabric.sync()
 
     async def stop(self) -> None:
         """Keeps every machine and cuts its connections."""
@@ -156,6 +176,7 @@ class Fleet:
         for guest in self._guests.values():
             guest.ssh.cut()
             guest.machine.save()
+        await asyncio.gather(*(_pause(guest) for guest in self._guests.values()))
 
     def image(self, instance: str, image: str) -> None:
         """Keeps what is on the disk of `instance` for machines launched from `image`."""
@@ -177,7 +198,7 @@ class Fleet:
         name = guest.machine.hostname
         return f"[    0.000000] Linux version\n{guest.keys.console(name)}\n{name} login: "
 
-    def open(self, instance: str, port: int) -> socket.socket | None:
+    async def open(self, instance: str, port: int) -> socket.socket | None:
         """One end of a connection to `port` of a machine that the network has let through.
 
         None where the machine is not up; raises ConnectionRefusedError where nothing listens.
@@ -185,6 +206,8 @@ class Fleet:
         guest = self._guests.get(instance)
         if guest is None or not guest.up:
             return None
+        if guest.container is not None:
+            return await guest.container.open(port)
         if port == SSH_PORT:
             if time.time() < guest.ssh_at:
                 raise ConnectionRefusedError
@@ -209,6 +232,8 @@ class Fleet:
                 await guest.changed.wait()
                 guest.changed.clear()
             await self._down(guest)
+            if guest.container is not None:
+                await guest.container.remove()
         finally:
             self._guests.pop(identity, None)
             self._tasks.pop(identity, None)
@@ -257,6 +282,21 @@ class Fleet:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         user = system.user if system else "ec2-user"
         hostname = private_name(private_ip, "").split(".")[0]
+        keys = HostKeys.at(folder)
+        if self._fabric is not None and self._is_container(folder / "machine"):
+            from engine.sandbox.containers import ContainerMachine
+
+            container = ContainerMachine(
+                instance=str(instance.id),
+                fabric=self._fabric,
+                hostname=hostname,
+                user=user,
+                authorized_keys=[key] if key else [],
+                user_data=user_data,
+                host_keys=keys.files(),
+                folder=folder / "machine",
+            )
+            return Guest(container, keys, user, folder, container)
         copied = self._copy_disk(instance.image_id, folder)
         machine = self._make(
             hostname=hostname,
@@ -269,9 +309,13 @@ class Fleet:
             folder=folder / "machine",
             images={image["name"]: image for image in self._settings.images},
         )
-        guest = Guest(machine, HostKeys.at(folder), user, folder)
+        guest = Guest(machine, keys, user, folder)
         guest.setup = _SETUP.format(hostname=hostname, user=user, key=key) if copied else ""
         return guest
+
+    def _is_container(self, folder: Path) -> bool:
+        """A machine stays of the sort it was made; a new one is of the sort now set."""
+        return (folder / "container").exists() or (self._settings.hosts == "docker" and not folder.exists())
 
     def _copy_disk(self, image: str, folder: Path) -> bool:
         """Puts the disk of an image that was made here under a machine that is new."""
@@ -280,6 +324,14 @@ class Fleet:
             return False
         shutil.copytree(disk, folder / "machine")
         return True
+
+
+async def _pause(guest: Guest) -> None:
+    if guest.container is not None and guest.up:
+        try:
+            await guest.container.pause()
+        except LabctlError as error:
+            _log.error("%s: %s", guest.container.container, error)
 
 
 async def _serve(handler: Handler, end: socket.socket) -> None:

@@ -22,6 +22,14 @@ class HostKeys:
         """The keys kept in `folder`, made where there are none."""
         return cls(tuple(_key(folder / name, kind) for name, kind in _KINDS.items()))
 
+    def files(self) -> dict[str, bytes]:
+        """The files that sshd has of them, by name."""
+        told: dict[str, bytes] = {}
+        for name, key in zip(_KINDS, self.keys, strict=True):
+            told[name] = key.export_private_key("openssh")
+            told[f"{name}.pub"] = key.export_public_key("openssh")
+        return told
+
     def console(self, hostname: str) -> str:
         """What cloud-init prints of them on the console, between the markers that tools look for."""
         lines = [f"{_public(key)} root@{hostname}" for key in self.keys]

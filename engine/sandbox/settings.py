@@ -14,6 +14,7 @@ class Settings:
     """How the sandbox behaves; times in seconds."""
 
     hosts: str = "simulated"
+    """What new instances are: `simulated`, or `docker` for containers with a real system in them."""
     boot_seconds: float = 1.0
     """From the request to `running`."""
     ssh_seconds: float = 1.0
@@ -47,8 +48,9 @@ _NAMES = tuple(one.name for one in fields(Settings))
 
 
 def _problems(name: str, value: Any) -> list[Problem]:
-    if name == "hosts" and value != "simulated":
-        return [Problem(None, f"sandbox: hosts: {value!r} is not available", "Write `hosts: simulated`.")]
+    if name == "hosts" and value not in ("simulated", "docker"):
+        words = f"sandbox: hosts: there are no hosts {value!r}"
+        return [Problem(None, words, "Write `simulated` or `docker`.")]
     if name.endswith("_seconds") and (
         isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 3600
     ):

@@ -64,7 +64,7 @@ class Socks:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int
     ) -> None:
         try:
-            end = self._wires.from_caller(host, port)
+            end = await self._wires.from_caller(host, port)
         except NoSuchHost:
             writer.write(_reply(_HOST_UNREACHABLE))
             return

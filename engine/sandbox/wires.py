@@ -1,6 +1,7 @@
 """Connections: from the user and from machines to machines, where the network lets them through.
 
-A connection is one end of a socket pair; at its other end sits an SSH server or a published port.
+A connection is one end of a socket pair, at whose other end sits an SSH server or a published port, or it
+leads to the router of a container.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Wires:
         """The network as the machine of `instance` sees it."""
         return GuestNetwork(self, instance)
 
-    def from_caller(self, host: str, port: int) -> socket.socket | None:
+    async def from_caller(self, host: str, port: int) -> socket.socket | None:
         """A connection from the user to `host`; None where packets are lost on the way.
 
         Raises NoSuchHost, and ConnectionRefusedError where nothing listens.
@@ -65,12 +66,12 @@ class Wires:
             if found is None or not reachable(*found, CALLER, port):
                 return None
             target = found[1].instance.id
-        return self._fleet.open(target, port)
+        return await self._fleet.open(target, port)
 
-    def from_machine(self, instance: str, host: str, port: int) -> socket.socket | None:
+    async def from_machine(self, instance: str, host: str, port: int) -> socket.socket | None:
         """A connection from the machine of `instance` to `host`; as `from_caller`."""
         if host in ("localhost", "127.0.0.1"):
-            return self._fleet.open(instance, port)
+            return await self._fleet.open(instance, port)
         with self._cloud.lock:
             place = self._place(instance)
             if place is None:
@@ -82,7 +83,7 @@ class Wires:
             target = self._target(
                 backend, nic, _resolve(host), by_name=not _ADDRESS.fullmatch(host), port=port
             )
-        return self._fleet.open(target, port) if target else None
+        return await self._fleet.open(target, port) if target else None
 
     def _target(self, backend: Any, nic: Any, address: str, *, by_name: bool, port: int) -> str | None:
         """The instance that packets from `nic` to `address` reach."""
@@ -127,7 +128,7 @@ class GuestNetwork:
     async def connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         """A connection to `host`; None: no answer comes. ConnectionRefusedError: nothing listens."""
         try:
-            end = self._wires.from_machine(self._instance, host, port)
+            end = await self._wires.from_machine(self._instance, host, port)
         except NoSuchHost:
             return None
         return await asyncio.open_connection(sock=end) if end is not None else None

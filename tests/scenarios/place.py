@@ -53,7 +53,9 @@ class Place:
         }
         (self.home / ".ssh").mkdir(mode=0o700)
 
-    def run(self, *args: str, code: int | None = 0, env: dict[str, str] | None = None) -> Said:
+    def run(
+        self, *args: str, code: int | None = 0, env: dict[str, str] | None = None, seconds: float = 240
+    ) -> Said:
         """Run labctl; fails the test unless it exits with `code` (None: any)."""
         done = subprocess.run(
             [str(LABCTL), *args],
@@ -62,7 +64,7 @@ class Place:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=240,
+            timeout=seconds,
         )
         said = Said(done.returncode, done.stdout, done.stderr)
         assert code is None or said.code == code, f"labctl {' '.join(args)}: exit {said.code}\n{said.all}"

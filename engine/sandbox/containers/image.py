@@ -1,0 +1,94 @@
+"""`labctl sandbox image`: builds what hosts start from, and the stand-ins for what cannot be reached."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.errors import Unreachable
+from engine.sandbox.containers.engine import HOST_IMAGE, INTERNET_IMAGE, NAMES_LABEL, DockerError, run
+
+_INSIDE = Path(__file__).parent / "inside"
+_BASE = "labctl-base:1"
+_RELEASE, _MIRROR = "bookworm", "http://deb.debian.org/debian"
+_SECURITY = "http://deb.debian.org/debian-security"
+_BUILD_SECONDS = 1800.0
+_STAND_INS = {
+    "https://registry-1.docker.io/v2/": ("registry-1.docker.io", "auth.docker.io"),
+    "https://download.docker.com/": ("download.docker.com",),
+}
+_NO_DEBOOTSTRAP = (
+    "Run it once as root with debootstrap installed (`sudo apt-get install debootstrap`), "
+    "or where a registry can be reached."
+)
+
+
+def build(say: Callable[[str], None]) -> tuple[str, ...]:
+    """Builds both images; the names on the internet that stand-ins will answer to (none where all is there).
+
+    Raises Unreachable without a Docker Engine, or without both a registry and debootstrap.
+    """
+    run("version", "--format", "{{.Server.Version}}", seconds=20)
+    names = tuple(name for url, names in _STAND_INS.items() if not _answers(url) for name in names)
+    base = _base(say)
+    say("installing systemd, OpenSSH and cloud-init in it")
+    _docker_build("host", base, HOST_IMAGE, {})
+    say("filling the registry and package repository of stand-ins")
+    _docker_build("internet", HOST_IMAGE, INTERNET_IMAGE, {NAMES_LABEL: " ".join(names)})
+    return names
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=8):
+            return True
+    except urllib.error.HTTPError:
+        return True  # a registry asks who we are: it is there
+    except OSError:
+        return False
+
+
+def _base(say: Callable[[str], None]) -> str:
+    official = f"debian:{_RELEASE}-slim"
+    try:
+        say(f"pulling {official}")
+        run("pull", official)
+        return official
+    except DockerError:
+        say(f"no registry answers; building Debian {_RELEASE} from {_MIRROR} with debootstrap")
+    program = shutil.which("debootstrap", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if program is None or os.geteuid() != 0:
+        raise Unreachable("there is no image registry here, and debootstrap cannot be run", _NO_DEBOOTSTRAP)
+    _bootstrap(program)
+    return _BASE
+
+
+def _bootstrap(program: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="labctl-image-") as place:
+        root = Path(place) / "root"
+        command = [program, "--variant=minbase", _RELEASE, str(root), _MIRROR]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_SECONDS)
+        if done.returncode:
+            last = (done.stdout + done.stderr).strip().splitlines()[-1:]
+            raise Unreachable(f"debootstrap failed: {''.join(last)}", f"Can {_MIRROR} be reached from here?")
+        security = f"deb {_SECURITY} {_RELEASE}-security main\n"
+        updates = f"deb {_MIRROR} {_RELEASE}-updates main\n"
+        with (root / "etc/apt/sources.list").open("a") as file:
+            file.write(updates + security)
+        archive = Path(place) / "root.tar"
+        pack = ["tar", "-C", str(root), "--exclude=./dev/*", "--exclude=./var/cache/apt/archives/*.deb"]
+        subprocess.run([*pack, "-cf", str(archive), "."], check=True)
+        run("import", str(archive), _BASE)
+
+
+def _docker_build(name: str, base: str, tag: str, labels: dict[str, str]) -> None:
+    options = ["-f", str(_INSIDE / f"{name}.Dockerfile"), "--build-arg", f"BASE={base}", "-t", tag]
+    for label, value in labels.items():
+        options += ["--label", f"{label}={value}"]
+    run("build", "-q", *options, str(_INSIDE), seconds=_BUILD_SECONDS)
