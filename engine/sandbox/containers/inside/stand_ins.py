@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,27 @@ SCRIPTS = {
     "bin/bash": '#!/bin/busybox sh\nexec /bin/busybox sh "$@"\n',
     "usr/bin/apt-get": '#!/bin/sh\necho "stand-in: apt-get $* does nothing in this image"\n',
     "usr/bin/pip": '#!/bin/sh\necho "stand-in: pip $* does nothing in this image"\n',
-    "usr/sbin/useradd": '#!/bin/sh\nfor name in "$@"; do :; done\nadduser -D "$name"\n',
+    "usr/sbin/useradd": """#!/bin/sh
+for name in "$@"; do :; done
+echo "$name:x:1000:1000::/home/$name:/bin/sh" >>/etc/passwd
+echo "$name:x:1000:" >>/etc/group
+mkdir -p "/home/$name"
+chown 1000:1000 "/home/$name"
+""",
+    "usr/bin/install": """#!/bin/sh
+owner=root group=root folders=
+while [ $# -gt 1 ]; do
+  case $1 in
+    -d) folders=yes ;;
+    -o) owner=$2; shift ;;
+    -g) group=$2; shift ;;
+    -m) shift ;;
+    *) break ;;
+  esac
+  shift
+done
+if [ -n "$folders" ]; then mkdir -p "$@" && chown "$owner:$group" "$@"; else cp "$@"; fi
+""",
     "usr/bin/python3": """#!/bin/sh
 if [ "$1 $2" = '-m venv' ]; then
   mkdir -p "$3/bin"
@@ -75,7 +96,8 @@ PORTS = {"library/httpd": "80/tcp", "library/nginx": "80/tcp"}
 
 
 def _layer() -> bytes:
-    busybox = next(Path("/srv/busybox").rglob("bin/busybox")).read_bytes()
+    program = next(Path("/srv/busybox").rglob("bin/busybox"))
+    applets = subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout.split()
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
 
@@ -92,8 +114,8 @@ def _layer() -> bytes:
 
         for folder in ("bin", "usr/bin", "usr/sbin", "sbin", *FOLDERS):
             add(folder, mode=0o1777 if folder.endswith("tmp") else 0o755)
-        add("bin/busybox", busybox)
-        for name in os.popen("busybox --list").read().split():
+        add("bin/busybox", program.read_bytes())
+        for name in applets:
             if f"bin/{name}" not in SCRIPTS and name not in ("busybox", "bash"):
                 add(f"bin/{name}", link="/bin/busybox")
         for name, text in SCRIPTS.items():
