@@ -212,9 +212,8 @@ def reset() -> None:
     """Ends the sandbox and forgets everything in it: the next start is an empty cloud."""
     stop()
     folder = directory()
-    if any((folder / STATE).glob("machines/*/machine/container")):
-        from engine.sandbox.containers import remove_all
-        from engine.sandbox.containers.engine import name_of
+    if (folder / STATE / "door").exists():  # there were containers
+        from engine.sandbox.containers.engine import name_of, remove_all
 
         remove_all(name_of(folder))
     for name in (INFO, LOG):

@@ -22,7 +22,7 @@ from engine.sandbox.locks import held
 from engine.sandbox.ports import listeners
 from engine.sandbox.settings import Settings
 from engine.sandbox.socks import Socks
-from engine.sandbox.wires import Wires
+from engine.sandbox.wires import Wires, keep
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _end(loop, ended))
     fleet.sync()
+    keep(fabric.sweep(fleet.living()))
     endpoint.start()
     _write(folder / INFO, info)
     _log.info("listening: AWS %s, network %s%s", info["aws_endpoint"], info["socks_proxy"], _kept(cloud))

@@ -110,6 +110,8 @@ class Guest:
         self.changed = asyncio.Event()
         self.up = False
         self.ssh_at = 0.0
+        self.trouble = ""
+        """Why it could not be started, for its console."""
         self.setup = ""
         """What cloud-init does at the first boot of a copy."""
 
@@ -169,6 +171,12 @@ class Fleet:
         if self._fabric is not None:
             self._fabric.sync()
 
+    def living(self) -> frozenset[str]:
+        """The instances that are not terminated."""
+        with self._cloud.lock:
+            instances = self._cloud.instances()
+            return frozenset(str(one.id) for one in instances if one._state.aim != "terminated")
+
     async def stop(self) -> None:
         """Keeps every machine and cuts its connections."""
         for task in list(self._tasks.values()):
@@ -193,6 +201,8 @@ class Fleet:
     def console(self, instance: str) -> str:
         """The console output of `instance`; empty until a moment after its boot."""
         guest = self._guests.get(instance)
+        if guest is not None and guest.trouble and not guest.up:
+            return f"labctl's sandbox could not start this host: {guest.trouble}\n"
         if guest is None or not guest.up or time.time() < guest.ssh_at:
             return ""
         name = guest.machine.hostname
@@ -228,7 +238,11 @@ class Fleet:
         self._guests[identity] = guest
         try:
             while (wanted := self._wanted(instance)).aim != "terminated":
-                await self._follow(guest, wanted)
+                try:
+                    await self._follow(guest, wanted)
+                except LabctlError as error:
+                    guest.trouble = str(error)
+                    _log.error("%s: %s", identity, error)
                 await guest.changed.wait()
                 guest.changed.clear()
             await self._down(guest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,11 @@ def image(engine: None, tmp_path_factory: pytest.TempPathFactory) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def named(plan: str) -> str:
+    """A plan's text without the ids that each sandbox gives its own default VPC."""
+    return re.sub(r"\b(vpc|subnet)-[0-9a-f]+", r"\1-ID", plan)
+
+
 def containers(place: Place) -> list[str]:
     """Everything of the place's sandbox that Docker has, stopped containers too."""
     folder = str(Path(place.env["LABCTL_SANDBOX_DIR"]).absolute())
@@ -111,7 +117,7 @@ def place(image: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pla
 def test_the_plan_is_that_of_simulated_hosts(place: Place, tmp_path: Path) -> None:
     simulated = Place(tmp_path / "work")
     try:
-        assert simulated.run("plan", "playbooks/hw02.yml").out == place.planned.out
+        assert named(simulated.run("plan", "playbooks/hw02.yml").out) == named(place.planned.out)
     finally:
         simulated.close()
 

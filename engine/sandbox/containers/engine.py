@@ -16,6 +16,8 @@ INTERNET_IMAGE = "labctl-internet:1"
 """The stand-ins for the places on the internet that cannot be reached from here."""
 LABEL = "labctl.sandbox"
 """The label of everything that belongs to a sandbox; its value is the sandbox's `name_of`."""
+DOOR = "state/door"
+"""In the sandbox's folder: what its routers ask of callers; it is there once there was a container."""
 NAMES_LABEL = "labctl.stands-in-for"
 """The label of INTERNET_IMAGE that lists the names it stands in for."""
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import LabctlError
 from engine.sandbox import CALLER
 from engine.sandbox.containers.engine import (
+    DOOR,
     HOST_IMAGE,
     INTERNET_IMAGE,
     LABEL,
@@ -42,7 +43,7 @@ class Fabric:
     def __init__(self, cloud: Cloud, folder: Path) -> None:
         self._cloud = cloud
         self.name = name_of(folder)
-        self._secret = _secret(folder)
+        self._folder = folder
         self._plugged: dict[str, str] = {}
         """The VPC of each host whose wire is there."""
         self._doors: dict[str, int] = {}
@@ -50,6 +51,16 @@ class Fabric:
         self._lock = asyncio.Lock()
         self._again = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    async def sweep(self, living: frozenset[str]) -> None:
+        """Removes the containers of instances that were terminated while nobody could follow."""
+        if not (self._folder / DOOR).exists():
+            return
+        listed = await run_soon("ps", "-a", "--filter", f"label={self.label}", "--format", "{{.Names}}")
+        for container in listed.split():
+            instance = container.removeprefix(f"{self.name}-")
+            if instance.startswith("i-") and instance not in living:
+                await run_soon("rm", "-f", "-v", container)
 
     @property
     def label(self) -> str:
@@ -146,7 +157,7 @@ class Fabric:
         try:
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await loop.sock_connect(end, ("127.0.0.1", door))
-            await loop.sock_sendall(end, f"{self._secret} {nic.address} {port}\n".encode())
+            await loop.sock_sendall(end, f"{secret_of(self._folder)} {nic.address} {port}\n".encode())
             told = await asyncio.wait_for(loop.sock_recv(end, 1), _WAIT_SECONDS)
         except (OSError, TimeoutError):
             end.close()
@@ -218,7 +229,7 @@ class Fabric:
             options += ["--sysctl", f"net.ipv4.{name}"]
         told = {
             "CALLER": CALLER,
-            "SECRET": self._secret,
+            "SECRET": secret_of(self._folder),
             "STAND_INS": names,
             "STAND_IN_ADDRESS": STAND_IN_ADDRESS,
             "RESOLVER": view.resolver if view else "",
@@ -275,9 +286,9 @@ _UNCONFINED = tuple(
 _OUTSIDE = "OUTSIDE=$(ip route show default | awk '{print $3; exit}')\n"
 
 
-def _secret(folder: Path) -> str:
-    """What the doors of this sandbox's routers ask for; made once."""
-    file = folder / "state" / "door"
+def secret_of(folder: Path) -> str:
+    """What the doors of this sandbox's routers ask for; made with the first router."""
+    file = folder / DOOR
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)
