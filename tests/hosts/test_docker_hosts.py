@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -14,6 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from engine.hosts import Hosts, HostSpec
+from engine.resource import Machine
+from engine.sandbox.containers.engine import HOST_IMAGE, INTERNET_IMAGE, name_of
+from tests.kinds.host_contract import keeps_the_contract
+from tests.kinds.host_examples import HOST_EXAMPLES, HostExample
+from tests.kinds.local_host import Bench
 from tests.scenarios.place import LABCTL, Place
 
 LAB = "hw02@sandbox"
@@ -73,7 +78,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def image(engine: None, tmp_path_factory: pytest.TempPathFactory) -> None:
     """What hosts start from, built by the command that users run."""
     there = docker("images", "--format", "{{.Repository}}:{{.Tag}}").splitlines()
-    if {"labctl-host:1", "labctl-internet:1"} <= set(there):
+    if {HOST_IMAGE, INTERNET_IMAGE} <= set(there):
         return
     done = subprocess.run([str(LABCTL), "sandbox", "image"], capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr
@@ -86,8 +91,7 @@ def named(plan: str) -> str:
 
 def containers(place: Place) -> list[str]:
     """Everything of the place's sandbox that Docker has, stopped containers too."""
-    folder = str(Path(place.env["LABCTL_SANDBOX_DIR"]).absolute())
-    name = "labctl-" + hashlib.sha256(folder.encode()).hexdigest()[:10]
+    name = name_of(Path(place.env["LABCTL_SANDBOX_DIR"]))
     mine = ("--filter", f"label=labctl.sandbox={name}")
     return [
         *docker("ps", "-a", "--format", "{{.Names}}", *mine).split(),
@@ -198,6 +202,55 @@ def test_the_hosts_outlive_the_sandbox(place: Place) -> None:
     said = place.run("plan", "playbooks/hw02.yml")
     assert "No changes." in said.out
     place.forget_sandbox()
+
+
+ONE_HOST = """
+name: kinds
+resources:
+  - name: vpc
+    ec2_vpc_net: {default: true}
+  - name: group
+    ec2_security_group:
+      group_name: kinds
+      description: kinds
+      vpc_id: "{{ vpc.id }}"
+      rules: [{proto: tcp, ports: 22, cidr_ip: "{{ my_ip }}"}]
+  - name: key
+    ec2_key: {key_name: kinds, private_key_file: "~/.ssh/kinds.pem"}
+  - name: here
+    ec2_instance:
+      image: ubuntu-22.04
+      instance_type: t2.micro
+      key_name: "{{ key.key_name }}"
+      security_groups: ["{{ group.id }}"]
+      assign_public_ip: true
+    ssh: {user: ubuntu, key: "{{ key.private_key_file }}"}
+outputs: {address: "{{ here.public_ip }}"}
+"""
+
+
+@pytest.fixture(scope="module")
+def bench(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A container with nothing on it, reached as the engine reaches hosts."""
+    (place.folder / "playbooks/kinds.yml").write_text(ONE_HOST)
+    place.run("apply", "playbooks/kinds.yml", "--yes")
+    machine = Machine(
+        public_address=place.json("output", "playbooks/kinds.yml")["address"], private_address=None
+    )
+    hosts = Hosts(folder=tmp_path_factory.mktemp("hosts"), proxy=place.sandbox["socks_proxy"])
+    hosts.know(HostSpec("here", machine, "ubuntu", str(place.home / ".ssh/kinds.pem"), 22, None))
+    try:
+        yield Bench(hosts.host("here", say=lambda text: None))
+    finally:
+        hosts.close()
+        place.run("destroy", "playbooks/kinds.yml", "--yes")
+
+
+@pytest.mark.parametrize("example", HOST_EXAMPLES, ids=lambda example: example.kind)
+def test_kinds_keep_the_contract_that_they_keep_on_simulated_hosts(
+    example: HostExample, bench: Bench, tmp_path: Path
+) -> None:
+    keeps_the_contract(example, bench, tmp_path / "book")
 
 
 def test_destroy_leaves_nothing(place: Place) -> None:

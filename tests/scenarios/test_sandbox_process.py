@@ -166,10 +166,10 @@ def test_an_unreadable_state_is_put_aside(folder):
 
 def test_wrong_settings_are_told_all_at_once(folder):
     with pytest.raises(Invalid) as caught:
-        sandbox.ensure({"boot_seconds": -1, "hosts": "docker", "speed": 3, "images": [{}]})
+        sandbox.ensure({"boot_seconds": -1, "hosts": "vmware", "speed": 3, "images": [{}]})
     assert [problem.what for problem in caught.value.problems] == [
         "sandbox: there is no setting `speed`",
-        "sandbox: hosts: 'docker' is not available",
+        "sandbox: hosts: there are no hosts 'vmware'",
         "sandbox: boot_seconds: -1 is not a time",
         "sandbox: images: each needs a name",
     ]

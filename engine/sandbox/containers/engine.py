@@ -10,9 +10,19 @@ from pathlib import Path
 
 from engine.errors import LabctlError, Unreachable
 
-HOST_IMAGE = "labctl-host:1"
+INSIDE = Path(__file__).parent / "inside"
+"""What runs in containers, and the recipes of their images."""
+
+
+def _edition() -> str:
+    """The tag of the images: another recipe has another, so that nobody works with an old image."""
+    files = sorted(one for one in INSIDE.iterdir() if one.is_file())
+    return hashlib.sha256(b"".join(one.read_bytes() for one in files)).hexdigest()[:10]
+
+
+HOST_IMAGE = f"labctl-host:{_edition()}"
 """What every host starts from, and the routers between them."""
-INTERNET_IMAGE = "labctl-internet:1"
+INTERNET_IMAGE = f"labctl-internet:{_edition()}"
 """The stand-ins for the places on the internet that cannot be reached from here."""
 LABEL = "labctl.sandbox"
 """The label of everything that belongs to a sandbox; its value is the sandbox's `name_of`."""
@@ -72,7 +82,7 @@ def check() -> None:
     there = run("images", "--format", "{{.Repository}}:{{.Tag}}", seconds=20).splitlines()
     if {HOST_IMAGE, INTERNET_IMAGE} - set(there):
         raise Unreachable(
-            "the image that hosts start from is not built yet",
+            "the image that hosts start from is not built yet for this version of labctl",
             "Run `labctl sandbox image` once; it takes a few minutes.",
         )
 

@@ -18,6 +18,7 @@ from engine.sandbox import CALLER
 from engine.sandbox.containers.engine import (
     DOOR,
     HOST_IMAGE,
+    INSIDE,
     INTERNET_IMAGE,
     LABEL,
     NAMES_LABEL,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 _DOOR = 7000
 _WAIT_SECONDS = 20.0
-_ROUTER = Path(__file__).parent / "inside" / "router.py"
+_ROUTER = INSIDE / "router.py"
 _log = logging.getLogger(__name__)
 
 

@@ -12,9 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import Unreachable
-from engine.sandbox.containers.engine import HOST_IMAGE, INTERNET_IMAGE, NAMES_LABEL, DockerError, run
+from engine.sandbox.containers.engine import HOST_IMAGE, INSIDE, INTERNET_IMAGE, NAMES_LABEL, DockerError, run
 
-_INSIDE = Path(__file__).parent / "inside"
 _BASE = "labctl-base:1"
 _RELEASE, _MIRROR = "bookworm", "http://deb.debian.org/debian"
 _SECURITY = "http://deb.debian.org/debian-security"
@@ -88,7 +87,7 @@ def _bootstrap(program: str) -> None:
 
 
 def _docker_build(name: str, base: str, tag: str, labels: dict[str, str]) -> None:
-    options = ["-f", str(_INSIDE / f"{name}.Dockerfile"), "--build-arg", f"BASE={base}", "-t", tag]
+    options = ["-f", str(INSIDE / f"{name}.Dockerfile"), "--build-arg", f"BASE={base}", "-t", tag]
     for label, value in labels.items():
         options += ["--label", f"{label}={value}"]
-    run("build", "-q", *options, str(_INSIDE), seconds=_BUILD_SECONDS)
+    run("build", "-q", *options, str(INSIDE), seconds=_BUILD_SECONDS)
