@@ -204,6 +204,19 @@ def test_the_hosts_outlive_the_sandbox(place: Place) -> None:
     place.forget_sandbox()
 
 
+def left(place: Place) -> list[str]:
+    """What Docker still has a moment after everything was destroyed."""
+    deadline = time.monotonic() + 60
+    while containers(place) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return containers(place)
+
+
+def test_destroy_leaves_nothing(place: Place) -> None:
+    place.run("destroy", "playbooks/hw02.yml", "--yes")
+    assert left(place) == []
+
+
 ONE_HOST = """
 name: kinds
 resources:
@@ -244,6 +257,7 @@ def bench(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Be
     finally:
         hosts.close()
         place.run("destroy", "playbooks/kinds.yml", "--yes")
+        assert left(place) == []
 
 
 @pytest.mark.parametrize("example", HOST_EXAMPLES, ids=lambda example: example.kind)
@@ -251,11 +265,3 @@ def test_kinds_keep_the_contract_that_they_keep_on_simulated_hosts(
     example: HostExample, bench: Bench, tmp_path: Path
 ) -> None:
     keeps_the_contract(example, bench, tmp_path / "book")
-
-
-def test_destroy_leaves_nothing(place: Place) -> None:
-    place.run("destroy", "--yes")
-    deadline = time.monotonic() + 60
-    while containers(place) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert containers(place) == []
