@@ -15,8 +15,8 @@ from engine.errors import Unreachable
 from engine.sandbox.containers.engine import HOST_IMAGE, INSIDE, INTERNET_IMAGE, NAMES_LABEL, DockerError, run
 
 _BASE = "labctl-base:1"
-_RELEASE, _MIRROR = "bookworm", "http://deb.debian.org/debian"
-_SECURITY = "http://deb.debian.org/debian-security"
+_RELEASE = "bookworm"
+_SECURITY = "http://security.debian.org/debian-security"
 _BUILD_SECONDS = 1800.0
 _STAND_INS = {
     "https://registry-1.docker.io/v2/": ("registry-1.docker.io", "auth.docker.io"),
@@ -60,7 +60,7 @@ def _base(say: Callable[[str], None]) -> str:
         run("pull", official)
         return official
     except DockerError:
-        say(f"no registry answers; building Debian {_RELEASE} from {_MIRROR} with debootstrap")
+        say(f"no registry answers; building Debian {_RELEASE} with debootstrap")
     program = shutil.which("debootstrap", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if program is None or os.geteuid() != 0:
         raise Unreachable("there is no image registry here, and debootstrap cannot be run", _NO_DEBOOTSTRAP)
@@ -71,15 +71,16 @@ def _base(say: Callable[[str], None]) -> str:
 def _bootstrap(program: str) -> None:
     with tempfile.TemporaryDirectory(prefix="labctl-image-") as place:
         root = Path(place) / "root"
-        command = [program, "--variant=minbase", _RELEASE, str(root), _MIRROR]
+        command = [program, "--variant=minbase", _RELEASE, str(root)]  # its own mirror by default
         done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_SECONDS)
         if done.returncode:
             last = (done.stdout + done.stderr).strip().splitlines()[-1:]
-            raise Unreachable(f"debootstrap failed: {''.join(last)}", f"Can {_MIRROR} be reached from here?")
-        security = f"deb {_SECURITY} {_RELEASE}-security main\n"
-        updates = f"deb {_MIRROR} {_RELEASE}-updates main\n"
-        with (root / "etc/apt/sources.list").open("a") as file:
-            file.write(updates + security)
+            remedy = "Can Debian's mirror be reached from here?"
+            raise Unreachable(f"debootstrap failed: {''.join(last)}", remedy)
+        sources = root / "etc/apt/sources.list"
+        release = sources.read_text()
+        updates = release.replace(f" {_RELEASE} ", f" {_RELEASE}-updates ")
+        sources.write_text(f"{release}{updates}deb {_SECURITY} {_RELEASE}-security main\n")
         archive = Path(place) / "root.tar"
         pack = ["tar", "-C", str(root), "--exclude=./dev/*", "--exclude=./var/cache/apt/archives/*.deb"]
         subprocess.run([*pack, "-cf", str(archive), "."], check=True)

@@ -74,7 +74,7 @@ SYSTEMS = {
         "Debian GNU/Linux 12 (bookworm)",
         "admin",
         "6.1.0-40-cloud-amd64",
-        "deb.debian.org",
+        "security.debian.org",
     ),
     "amazon-linux-2023": System(
         "amzn",
