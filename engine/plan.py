@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from engine.blame import Blame
-from engine.change import Change, Entry, FieldChange, Observation, Plan
+from engine.change import Action, Change, Entry, FieldChange, Observation, Plan
 from engine.diff import (
     WHOLE,
     differences,
@@ -418,7 +418,7 @@ class _Draft:
         self,
         declared: Declared,
         resource: Resource,
-        action: str,
+        action: Action,
         cause: str,
         fields: tuple[FieldChange, ...],
         observation: Observation | None,
@@ -426,7 +426,7 @@ class _Draft:
         return Change(
             declared.address,
             declared.kind.kind,
-            action,  # type: ignore[arg-type]
+            action,
             cause,
             tuple(replace(one, alias=declared.aliases.get(one.name, "")) for one in fields),
             declared,
