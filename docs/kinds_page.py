@@ -35,8 +35,14 @@ class Desk:
 
 
 def examples() -> dict[str, Example]:
-    """The entries of examples.yml by kind. Raises Invalid with what is wrong in it."""
-    book = DOCS / "examples.yml"
+    """The entries of the playbooks in examples/ by kind. Raises Invalid with what is wrong in them."""
+    found: dict[str, Example] = {}
+    for book in sorted((DOCS / "examples").glob("*.yml")):
+        found |= _examples_in(book)
+    return found
+
+
+def _examples_in(book: Path) -> dict[str, Example]:
     inventory = DOCS.parent / "inventory" / "sandbox.yml"
     [lab] = load(book, inventory, variables={}, student=None, outside=Desk())
     scope = scope_of(lab, {})

@@ -73,9 +73,9 @@ def options(**given: Any) -> str:
     return " ".join(words)
 
 
-def aws(command: str, *, query: str | None = None, **given: Any) -> str:
-    """`aws ec2 COMMAND --option value …`; with `query`, what it prints is that one value as text."""
-    parts = ["aws ec2", command, options(**given)]
+def aws(command: str, *, service: str = "ec2", query: str | None = None, **given: Any) -> str:
+    """`aws SERVICE COMMAND --option value …`; with `query`, what it prints is that one value as text."""
+    parts = ["aws", service, command, options(**given)]
     if query is not None:
         parts.append(f"--query {shlex.quote(query)} --output text")
     return " ".join(part for part in parts if part)

@@ -121,6 +121,10 @@ class Resource(Fields):
     takes_along: ClassVar[bool] = False
     """What lives on it vanishes with it, so it need not be deleted piece by piece."""
 
+    actions: ClassVar[Sequence[str]] = ()
+    """The IAM actions that its verbs and reads need, `ec2:RunInstances`, as the Service Authorization
+    Reference names them."""
+
     _address: str = PrivateAttr(default="")
     """Its address in the lab, where told by `at`; commands to run by hand name their variables after it."""
     _beside: Beside = PrivateAttr(default_factory=lambda: Beside())

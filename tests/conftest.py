@@ -1,7 +1,9 @@
-"""Shared by all tests: a sandbox for those that need AWS."""
+"""Shared by all tests: a sandbox for those that need AWS, a Docker Engine for those that need real hosts."""
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,38 @@ import pytest
 
 from engine.aws import Aws
 from engine.sandbox import CREDENTIALS, Running, ensure, stop
+from tests.hosts import containers
 
 REGION = "us-east-1"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What this session starts, it alone ends."""
+    os.environ.setdefault(containers.RUN, uuid.uuid4().hex)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Where tests need real hosts, an engine and an image are got ready while other tests run."""
+    items = () if session.config.option.collectonly else session.items
+    if any("real_hosts" in getattr(item, "fixturenames", ()) for item in items):
+        containers.get_ready_aside()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Processes of pytest-xdist leave it to the one that started them."""
+    if not hasattr(config, "workerinput"):
+        containers.put_back()
+
+
+@pytest.fixture(scope="session")
+def real_hosts() -> None:
+    """A Docker Engine and the image of hosts; the test is skipped with the reason where there can be none."""
+    try:
+        containers.get_ready()
+    except containers.NoRealHosts as reason:
+        if os.environ.get(containers.ASKED) == "required":
+            pytest.fail(str(reason), pytrace=False)
+        pytest.skip(str(reason))
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from engine.aws import clients
 from engine.aws.errors import FAULTS, THROTTLED, AwsError, refusal
+from engine.aws.turning import Turning
 from engine.errors import LabctlError, LostAnswer, StepFailed, Unreachable
 
 if TYPE_CHECKING:
@@ -75,13 +76,23 @@ class Aws:
         return self._insist(service, operation, retry, params)
 
     def pages(self, service: str, operation: str, key: str, **params: Any) -> list[Any]:
-        """The items under `key` of all pages of a read, asked one page at a time."""
-        answer = self.call(service, operation, **params)
-        items = list(answer.get(key, []))
-        while answer.get("NextToken"):
-            answer = self.call(service, operation, NextToken=answer["NextToken"], **params)
-            items += answer.get(key, [])
-        return items
+        """The items under `key` of all pages of a read, asked one page at a time.
+
+        How pages follow each other is told by botocore's paginators; where it tells none, by NextToken.
+        """
+        turning = self._turning(service, operation)
+        items: list[Any] = []
+        onward: dict[str, Any] = {}
+        while True:
+            answer = self.call(service, operation, **params, **onward)
+            items += answer.get(key) or []
+            onward = turning.onward(answer)
+            if not onward:
+                return items
+
+    def _turning(self, service: str, operation: str) -> Turning:
+        name = self._client(service).meta.method_to_api_mapping[operation]
+        return self.remember(("pages", service, name), lambda: Turning.of(self._session, service, name))
 
     def poll(
         self,

@@ -40,14 +40,35 @@ def tag_specifications(
 
 def tags_of(thing: Mapping[str, Any]) -> dict[str, str]:
     """The tags that a describe call gave for a thing."""
-    return {tag["Key"]: tag["Value"] for tag in thing.get("Tags") or ()}
+    return tags_in(thing.get("Tags"))
 
 
 def seen_tags(thing: Mapping[str, Any]) -> dict[str, str]:
     """The tags that a kind reads of a thing: without AWS's own and the token of its create."""
-    return {
-        key: value for key, value in tags_of(thing).items() if key != TOKEN and not key.startswith("aws:")
-    }
+    return readable(tags_of(thing))
+
+
+def tags_in(given: Iterable[Mapping[str, str]] | Mapping[str, str] | None) -> dict[str, str]:
+    """Tags as a plain mapping, in whichever of AWS's forms a service gives them.
+
+    That is a list of Key and Value (EC2, IAM), the same in small letters (ECS), or a mapping (Lambda, EKS).
+    """
+    if isinstance(given, Mapping):
+        return dict(given)
+    return {tag.get("Key", tag.get("key", "")): tag.get("Value", tag.get("value", "")) for tag in given or ()}
+
+
+def readable(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags that a kind reads of a thing: without AWS's own and the token of its create."""
+    return {key: value for key, value in tags.items() if key != TOKEN and not key.startswith("aws:")}
+
+
+def is_made_by(world: World, tags: Mapping[str, str]) -> bool:
+    """Whether a thing with these tags may be what a create for `world.job` made: lab, address, token."""
+    wanted = {LAB: world.lab, ADDRESS: world.job.address}
+    if world.job.token:
+        wanted[TOKEN] = world.job.token
+    return wanted.items() <= tags.items()
 
 
 def made_by(world: World) -> list[dict[str, Any]]:

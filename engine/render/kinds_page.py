@@ -23,7 +23,7 @@ from engine.resource import SECRET, UNREAD, Fields, Mark, Resource, plain
 _HEAD: Final = """\
 # Kinds
 
-<!-- Made by `make docs` from the kinds in engine/resources/ and from docs/examples.yml: change those. -->
+<!-- Made by `make docs` from the kinds in engine/resources/ and from docs/examples/: change those. -->
 
 Each resource of a playbook is of one kind. A template `{{ … }}` may stand for any value. A field that is left
 out, or given as nothing, is not looked at. Its default says how a thing is made.
@@ -37,7 +37,7 @@ What a change of a field does to a thing that is already there:
 - **secret**: unread, and never shown or kept.
 
 Whatever the kind, `{{ name.field }}` gives a field of a resource and `{{ name.output }}` one of its outputs.
-All examples together are one playbook, [examples.yml](examples.yml).
+The examples of a file in [examples](examples) are a playbook together.
 """
 
 _PLAIN_TYPES: Final[Mapping[Any, str]] = {

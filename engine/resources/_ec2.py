@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import made_by, tag_list, values_filter
 from engine.by_hand import json_word, word
-from engine.errors import HalfMade, LabctlError, StepFailed
+from engine.errors import StepFailed
 from engine.resource import Resource, Values
+from engine.resources._aws import insist, seconds, sorted_out
 
 if TYPE_CHECKING:
     from engine.world import World
-
-T = TypeVar("T")
 
 _VALUES_A_FILTER: Final = 200
 """The most values that EC2 takes in one filter."""
@@ -49,7 +48,7 @@ class InEc2(Resource):
     @classmethod
     def retag(cls, world: World, id: str, there: Values, tags: Mapping[str, str | None]) -> None:
         """CreateTags for what is missing or other, DeleteTags for what is no longer wanted."""
-        wanted, gone = _sorted_out(tags)
+        wanted, gone = sorted_out(tags)
         things = [id, *cls.parts(there)]
         if wanted:
             once_seen(world, "create_tags", Resources=things, Tags=tag_list(wanted))
@@ -59,7 +58,7 @@ class InEc2(Resource):
     @classmethod
     def retag_by_hand(cls, id: str, there: Values, tags: Mapping[str, str | None]) -> list[str]:
         """`aws ec2 create-tags`, `delete-tags`."""
-        wanted, gone = _sorted_out(tags)
+        wanted, gone = sorted_out(tags)
         things = f"--resources {' '.join([word(id), *map(word, cls.parts(there))])}"
         lines = []
         if wanted:
@@ -67,12 +66,6 @@ class InEc2(Resource):
         if gone:
             lines.append(f"aws ec2 delete-tags {things} --tags {json_word([{'Key': key} for key in gone])}")
         return lines
-
-
-def _sorted_out(tags: Mapping[str, str | None]) -> tuple[dict[str, str], list[str]]:
-    """The tags to set, and the keys of those to take away."""
-    wanted = {key: text for key, text in tags.items() if text is not None}
-    return wanted, [key for key in tags if key not in wanted]
 
 
 def ask(world: World, operation: str, **params: Any) -> dict[str, Any]:
@@ -97,29 +90,6 @@ def make(world: World, operation: str, **params: Any) -> dict[str, Any]:
     )
 
 
-def insist(
-    world: World, act: Callable[[], T], passing: Callable[[AwsError], bool], *, what: str, timeout: float
-) -> T:
-    """What `act` gives, tried again while AWS refuses for a `passing` reason; its last refusal in the end."""
-    refusals: list[AwsError] = []
-
-    def attempt() -> tuple[T] | None:
-        try:
-            return (act(),)
-        except AwsError as error:
-            if not passing(error):
-                raise
-            refusals.append(error)
-            return None
-
-    try:
-        return world.aws.poll(attempt, what=what, timeout=timeout, say=world.job.say)[0]
-    except AwsError:
-        raise
-    except StepFailed as error:
-        raise (refusals[-1] if refusals else error) from None
-
-
 def once_seen(world: World, operation: str, **params: Any) -> dict[str, Any]:
     """A harmless request about things made a moment ago, which not all of EC2 may have seen yet."""
     return insist(
@@ -141,14 +111,6 @@ def _late_profile(error: AwsError) -> bool:
     return error.code == "InvalidParameterValue" and "iamInstanceProfile" in error.said
 
 
-def finish(world: World, id: str, step: Callable[[], object]) -> None:
-    """The second half of a create: when it fails, the thing `id` is there all the same (HalfMade)."""
-    try:
-        step()
-    except LabctlError as error:
-        raise HalfMade(id, error.message, error.remedy) from error
-
-
 def described(
     world: World, operation: str, key: str, by: str, ids: Sequence[str], **params: Any
 ) -> list[dict[str, Any]]:
@@ -168,11 +130,6 @@ def found(world: World, operation: str, key: str, id_key: str, *filters: dict[st
     """The ids of what a create for `world.job` may have made, by its tags."""
     things = world.aws.pages("ec2", operation, key, Filters=[*made_by(world), *filters])
     return [str(thing[id_key]) for thing in things]
-
-
-def seconds(world: World, default: float) -> float:
-    """How long a step may wait: what the playbook allows it, else `default`."""
-    return world.job.timeout or default
 
 
 def remove(

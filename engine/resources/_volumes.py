@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import StepFailed
-from engine.resources._ec2 import ask, described, seconds
+from engine.resources._aws import seconds
+from engine.resources._ec2 import ask, described
 
 if TYPE_CHECKING:
     from engine.world import World

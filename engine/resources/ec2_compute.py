@@ -15,8 +15,9 @@ from engine.errors import LabctlError, StepFailed
 from engine.refs import Ref, Unknown
 from engine.resource import Fields, Fixed, Id, Machine, Output, Unread, Values, plain
 from engine.resources import _key_files, _prices
+from engine.resources._aws import finish, seconds
 from engine.resources._contact import examine, explain, host_keys, not_ready, shut_out
-from engine.resources._ec2 import InEc2, ask, described, finish, found, make, once_seen, quietly, seconds
+from engine.resources._ec2 import InEc2, ask, described, found, make, once_seen, quietly
 from engine.resources._images import image_id, root_device
 from engine.resources._volumes import grow_root
 

@@ -14,7 +14,8 @@ from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Values
 from engine.resources import _prices
-from engine.resources._ec2 import InEc2, described, finish, found, make, once_seen, quietly, remove, seconds
+from engine.resources._aws import finish, seconds
+from engine.resources._ec2 import InEc2, described, found, make, once_seen, quietly, remove
 
 if TYPE_CHECKING:
     from engine.world import World

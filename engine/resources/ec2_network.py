@@ -12,7 +12,8 @@ from engine.aws.tags import seen_tags, tag_list, tag_specifications, tags_for, v
 from engine.by_hand import assign, aws, told, variable, word
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Unread, Values
-from engine.resources._ec2 import InEc2, ask, described, finish, found, interfaces, make, once_seen, remove
+from engine.resources._aws import finish
+from engine.resources._ec2 import InEc2, ask, described, found, interfaces, make, once_seen, remove
 
 if TYPE_CHECKING:
     from engine.world import World

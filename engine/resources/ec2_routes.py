@@ -13,7 +13,8 @@ from engine.by_hand import assign, aws, reference, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown, holds_unknown
 from engine.resource import Fields, Fixed, Id, Output, Values, plain
-from engine.resources._ec2 import InEc2, described, finish, found, make, once_seen, quietly, remove
+from engine.resources._aws import finish
+from engine.resources._ec2 import InEc2, described, found, make, once_seen, quietly, remove
 
 if TYPE_CHECKING:
     from engine.world import World

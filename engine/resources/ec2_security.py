@@ -14,7 +14,8 @@ from engine.aws.tags import ADDRESS, seen_tags, tag_specifications, tags_of, val
 from engine.by_hand import assign, aws, json_word, told, word
 from engine.refs import Ref, Unknown
 from engine.resource import Fixed, Id, Output, Values, plain
-from engine.resources._ec2 import InEc2, ask, described, finish, found, interfaces, make, once_seen, remove
+from engine.resources._aws import finish
+from engine.resources._ec2 import InEc2, ask, described, found, interfaces, make, once_seen, remove
 from engine.resources._ec2_rules import (
     OTHERS_STAY,
     Atom,

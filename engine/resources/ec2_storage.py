@@ -15,7 +15,8 @@ from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Unread, Values
 from engine.resources import _prices
-from engine.resources._ec2 import InEc2, described, finish, found, insist, make, quietly, remove, seconds
+from engine.resources._aws import finish, insist, seconds
+from engine.resources._ec2 import InEc2, described, found, make, quietly, remove
 from engine.resources._volumes import modify_volume
 
 if TYPE_CHECKING:

@@ -10,8 +10,10 @@ from engine.on_host import OnHost
 from engine.resource import UNREAD, Resource, Values
 from engine.resources._ec2 import InEc2
 from engine.world import World
-from tests.kinds.aws_examples import EXAMPLES, Example
+from tests.kinds.aws_examples import Example, all_examples
 from tests.kinds.aws_stage import Stage
+
+EXAMPLES = all_examples()
 
 
 def differing(resource: Resource, there: Values) -> dict[str, tuple[object, object]]:
@@ -26,7 +28,7 @@ def differing(resource: Resource, there: Values) -> dict[str, tuple[object, obje
 
 def test_every_aws_kind_has_an_example() -> None:
     of_aws = {
-        name for name, kind in kinds().items() if not issubclass(kind, OnHost) and name.startswith("ec2_")
+        name for name, kind in kinds().items() if not issubclass(kind, OnHost) and not kind.already_there
     }
     assert of_aws == EXAMPLES.keys()
 
@@ -48,7 +50,8 @@ def test_contract(stage: Stage, example: Example) -> None:
             assert not [name for name in changed if second.replaces(name, kind.read_many(world, [id])[id])]
             second.update(world, id, changed)
             _reads_as_wanted(kind, world, id, second)
-        _is_retagged(kind, world, id, second or first)
+        if kind.tagged:
+            _is_retagged(kind, world, id, second or first)
     finally:
         kind.delete(world, id)
     assert kind.read_many(world, [id]) == {}
@@ -69,6 +72,10 @@ def test_commands_and_price(stage: Stage, example: Example) -> None:
     assert any("x-123" in line for line in gone)
 
 
+def is_write(request: tuple[str, str]) -> bool:
+    return not request[1].startswith(("describe_", "get_", "list_", "head_", "batch_get_"))
+
+
 def _reads_as_wanted(kind: type[Resource], world: World, id: str, resource: Resource) -> None:
     there = kind.read_many(world, [id, id])
     assert list(there) == [id]
@@ -77,15 +84,15 @@ def _reads_as_wanted(kind: type[Resource], world: World, id: str, resource: Reso
 
 
 def _is_retagged(kind: type[Resource], world: World, id: str, resource: Resource) -> None:
-    """Its tags change in one or two requests, by nothing but what is asked, and nothing else changes."""
+    """Its tags change in one or two writes, by nothing but what is asked, and nothing else changes."""
     there = kind.read_many(world, [id])[id]
     assert there["tags"].items() >= world.job.tags.items()
     assert TOKEN not in there["tags"]
     before = len(world.aws.requests)
-    kind.retag(world, id, there, {"course": None, "owner": "alice", "Name": "a box: *"})
-    assert [operation for _, operation in world.aws.requests[before:]] == ["create_tags", "delete_tags"]
+    kind.retag(world, id, there, {"course": None, "owner": "alice", "Name": "a box: -"})
+    assert len([request for request in world.aws.requests[before:] if is_write(request)]) in {1, 2}
     kept = {key: text for key, text in there["tags"].items() if key not in {"course", "Name"}}
-    assert kind.read_many(world, [id])[id]["tags"] == {**kept, "owner": "alice", "Name": "a box: *"}
+    assert kind.read_many(world, [id])[id]["tags"] == {**kept, "owner": "alice", "Name": "a box: -"}
     for part in kind.parts(there) if issubclass(kind, InEc2) else ():
         found = world.aws.pages("ec2", "describe_tags", "Tags", Filters=values_filter("resource-id", [part]))
         told = {tag["Key"]: tag["Value"] for tag in found}
@@ -93,5 +100,5 @@ def _is_retagged(kind: type[Resource], world: World, id: str, resource: Resource
         assert told["owner"] == "alice"
     _reads_as_wanted(kind, world, id, resource)
     by_hand = kind.retag_by_hand(id, there, {"course": None, "owner": "alice"})
-    assert [line.split()[2] for line in by_hand] == ["create-tags", "delete-tags"]
-    assert all(id in line for line in by_hand)
+    assert len(by_hand) in {1, 2}
+    assert all(line.startswith("aws ") for line in by_hand)

@@ -15,7 +15,7 @@ from engine.aws.errors import AwsError
 from engine.errors import HalfMade, StepFailed
 from engine.refs import UNKNOWN
 from engine.resources.ec2_compute import Ec2Instance, Ec2Key
-from tests.kinds.aws_examples import a_subnet, a_vpc, an_image, an_instance
+from tests.kinds.aws_examples.ec2 import a_subnet, a_vpc, an_image, an_instance
 from tests.kinds.aws_stage import Stage
 
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIC6Hb8ej0MYI6cNYJlYFbO0zNfL0CRFVw2SPSZFpGW7 me@home"

@@ -16,7 +16,7 @@ from engine.resources.ec2_network import Ec2VpcNet, Ec2VpcSubnet
 from engine.resources.ec2_routes import Ec2VpcRouteTable
 from engine.resources.ec2_storage import Ec2Ami, Ec2Vol
 from engine.sandbox import CREDENTIALS, Running
-from tests.kinds.aws_examples import a_subnet, a_vpc, an_instance
+from tests.kinds.aws_examples.ec2 import a_subnet, a_vpc, an_instance
 from tests.kinds.aws_stage import Stage
 
 

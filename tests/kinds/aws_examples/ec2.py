@@ -1,9 +1,8 @@
-"""An example of each AWS kind: how it is made first, and what it is changed to in place."""
+"""An example of each kind of EC2."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from engine.resource import Resource
@@ -13,10 +12,8 @@ from engine.resources.ec2_network import Ec2VpcNet, Ec2VpcSubnet
 from engine.resources.ec2_routes import Ec2VpcRouteTable
 from engine.resources.ec2_security import Ec2SecurityGroup, Ec2SecurityGroupRule
 from engine.resources.ec2_storage import Ec2Ami, Ec2Vol
+from tests.kinds.aws_examples import Example
 from tests.kinds.aws_stage import Stage
-
-Example = Callable[[Stage], tuple[Resource, Resource | None]]
-"""The resource as first wanted, and as wanted next; None where nothing of the kind changes in place."""
 
 
 def a_vpc(stage: Stage) -> str:
