@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from engine.sandbox import CREDENTIALS, Running, ensure, stop
 from tests.hosts import containers
 
 REGION = "us-east-1"
+GETTING_READY = pytest.StashKey[subprocess.Popen[bytes]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,11 +29,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Where tests need real hosts, an engine and an image are got ready while other tests run."""
     items = () if session.config.option.collectonly else session.items
     if any("real_hosts" in getattr(item, "fixturenames", ()) for item in items):
-        containers.get_ready_aside()
+        session.config.stash[GETTING_READY] = containers.get_ready_aside()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Processes of pytest-xdist leave it to the one that started them."""
+    """Processes of pytest-xdist leave the engine to the one that started them."""
+    if GETTING_READY in config.stash:
+        config.stash[GETTING_READY].wait()
     if not hasattr(config, "workerinput"):
         containers.put_back()
 

@@ -83,6 +83,7 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
     await asyncio.to_thread(endpoint.stop)
     await socks.stop()
     await fleet.stop()
+    fabric.watch.close()
     cloud.save()
     _log.info("stopped")
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 SSH_PORT = 22
+_FAREWELL_SECONDS = 0.2
+"""From a machine's own `reboot` until it goes down: its answer is on its way."""
 _log = logging.getLogger(__name__)
 
 
@@ -36,6 +38,8 @@ class Machine(Protocol):
     """What the fleet asks of a machine; engine.sandbox.machines has the one that is used."""
 
     hostname: str
+    power: Callable[[str], None]
+    """Told that the system on it wants a `reboot` or `poweroff`."""
 
     @property
     def forwards(self) -> bool:
@@ -193,6 +197,18 @@ class Fleet:
             guest.machine.save()
             shutil.copytree(guest.folder / "machine", self._images / image, dirs_exist_ok=True)
 
+    def turned(self, instance: str, how: str) -> None:
+        """The system on a machine has asked for a `reboot`, or for `poweroff`."""
+        guest = self._guests.get(instance)
+        if guest is not None and guest.up:
+            asyncio.get_running_loop().call_later(_FAREWELL_SECONDS, self._turn, guest, instance, how)
+
+    def _turn(self, guest: Guest, instance: str, how: str) -> None:
+        if not guest.up:
+            return  # on its way down already: the API has asked for it
+        self._cloud.turn(instance, how)
+        guest.changed.set()
+
     def forwards(self, instance: str) -> bool:
         """Whether the machine of `instance` is up and forwards others' packets."""
         guest = self._guests.get(instance)
@@ -310,6 +326,7 @@ class Fleet:
                 host_keys=keys.files(),
                 folder=folder / "machine",
             )
+            container.power = lambda how: self.turned(str(instance.id), how)
             return Guest(container, keys, user, folder, container)
         copied = self._copy_disk(instance.image_id, folder)
         machine = self._make(
@@ -324,6 +341,7 @@ class Fleet:
             images={image["name"]: image for image in self._settings.images},
         )
         guest = Guest(machine, keys, user, folder)
+        machine.power = lambda how: self.turned(str(instance.id), how)
         guest.setup = _SETUP.format(hostname=hostname, user=user, key=key) if copied else ""
         return guest
 

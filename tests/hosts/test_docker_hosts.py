@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from engine.hosts import Hosts, HostSpec
-from engine.resource import Machine
-from engine.sandbox.containers.engine import HOST_IMAGE, INTERNET_IMAGE, name_of
+from tests.hosts.containers import ContainerPlace, a_place, one_host
 from tests.kinds.host_contract import keeps_the_contract
 from tests.kinds.host_examples import HOST_EXAMPLES, HostExample
 from tests.kinds.local_host import Bench
-from tests.scenarios.place import LABCTL, Place
+from tests.scenarios.place import Place
 
 LAB = "hw02@sandbox"
+
+
 def named(plan: str) -> str:
     """A plan's text without the ids that each sandbox gives its own default VPC."""
     return re.sub(r"\b(vpc|subnet)-[0-9a-f]+", r"\1-ID", plan)
@@ -126,47 +122,12 @@ def test_destroy_leaves_nothing(place: ContainerPlace) -> None:
     assert place.left() == []
 
 
-ONE_HOST = """
-name: kinds
-resources:
-  - name: vpc
-    ec2_vpc_net: {default: true}
-  - name: group
-    ec2_security_group:
-      group_name: kinds
-      description: kinds
-      vpc_id: "{{ vpc.id }}"
-      rules: [{proto: tcp, ports: 22, cidr_ip: "{{ my_ip }}"}]
-  - name: key
-    ec2_key: {key_name: kinds, private_key_file: "~/.ssh/kinds.pem"}
-  - name: here
-    ec2_instance:
-      image: ubuntu-22.04
-      instance_type: t2.micro
-      key_name: "{{ key.key_name }}"
-      security_groups: ["{{ group.id }}"]
-      assign_public_ip: true
-    ssh: {user: ubuntu, key: "{{ key.private_key_file }}"}
-outputs: {address: "{{ here.public_ip }}"}
-"""
-
-
 @pytest.fixture(scope="module")
 def bench(place: ContainerPlace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A container with nothing on it, reached as the engine reaches hosts."""
-    (place.folder / "playbooks/kinds.yml").write_text(ONE_HOST)
-    place.run("apply", "playbooks/kinds.yml", "--yes")
-    machine = Machine(
-        public_address=place.json("output", "playbooks/kinds.yml")["address"], private_address=None
-    )
-    hosts = Hosts(folder=tmp_path_factory.mktemp("hosts"), proxy=place.sandbox["socks_proxy"])
-    hosts.know(HostSpec("here", machine, "ubuntu", str(place.home / ".ssh/kinds.pem"), 22, None))
-    try:
-        yield Bench(hosts.host("here", say=lambda text: None))
-    finally:
-        hosts.close()
-        place.run("destroy", "playbooks/kinds.yml", "--yes")
-        assert place.left() == []
+    with one_host(place, tmp_path_factory.mktemp("hosts")) as host:
+        yield Bench(host)
+    assert place.left() == []
 
 
 @pytest.mark.parametrize("example", HOST_EXAMPLES, ids=lambda example: example.kind)

@@ -91,6 +91,13 @@ class Cloud:
             for instance in reservation.instances
         ]
 
+    def turn(self, instance: str, how: str) -> None:
+        """The system on an instance has rebooted or powered off by itself; EC2 takes note."""
+        with self.lock:
+            [found] = [one for one in self.instances() if one.id == instance]
+            lifecycle.turn(found, how)
+        self.changed()
+
     def changed(self) -> None:
         """Something may have changed: kept on disk, at once where that is quick, and the watchers told."""
         for watcher in self.watchers:

@@ -91,6 +91,21 @@ def _reboot(instance: Instance) -> None:
     state_of(instance).reboots += 1
 
 
+def turn(instance: Instance, how: str) -> None:
+    """What EC2 does when the system on an instance does a `reboot` or `poweroff` by itself.
+
+    InstanceInitiatedShutdownBehavior decides between stopping and terminating it.
+    """
+    if state_of(instance).aim != "running":
+        return
+    if how == "reboot":
+        _reboot(instance)
+    elif instance.instance_initiated_shutdown_behavior == "terminate":
+        instance.terminate()
+    else:
+        instance.stop()
+
+
 def _nat_state(gateway: NatGateway) -> str:
     aim, since = gateway.__dict__["aim"]
     transitional = {"available": "pending", "deleted": "deleting"}.get(aim, aim)

@@ -28,6 +28,7 @@ from engine.sandbox.containers.engine import (
 )
 from engine.sandbox.containers.rules import STAND_IN_ADDRESS, script, wire
 from engine.sandbox.containers.view import Nic, View, view_of
+from engine.sandbox.containers.watch import Watch
 
 if TYPE_CHECKING:
     from engine.sandbox.aws.cloud import Cloud
@@ -52,6 +53,8 @@ class Fabric:
         self._lock = asyncio.Lock()
         self._again = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self.watch = Watch(self.label)
+        """Hears of hosts that go down by themselves."""
 
     async def sweep(self, living: frozenset[str]) -> None:
         """Removes the containers of instances that were terminated while nobody could follow."""

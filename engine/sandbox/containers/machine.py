@@ -8,7 +8,7 @@ import json
 import socket
 import subprocess
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,13 @@ from engine.sandbox.containers.engine import HOST_IMAGE, DockerError, run_soon
 from engine.sandbox.containers.fabric import Fabric
 
 _STOP_SECONDS = "10"
-_CAPABILITIES = ("SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE")
-"""What Docker's own set lacks for systemd and a Docker Engine inside: mounts, networks, processes."""
+_CAPABILITIES = ("SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "SYS_BOOT")
+"""What Docker's own set lacks for systemd and a Docker Engine inside: mounts, networks, processes, boots."""
 _FULL_NAMES = {"ubuntu": "Ubuntu", "admin": "Debian"}
+
+
+def _nobody(how: str) -> None:
+    """Nobody follows."""
 
 
 class ContainerMachine:
@@ -45,6 +49,8 @@ class ContainerMachine:
         self._user_data = user_data
         self._host_keys = host_keys
         self.container = f"{fabric.name}-{instance}"
+        self.power: Callable[[str], None] = _nobody
+        """Who is told that its system has done a `reboot` or `poweroff`; heard of where it runs."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "container").write_text(self.container)
 
@@ -64,6 +70,7 @@ class ContainerMachine:
         """Starts the container, made first where this is the first boot, and gives it its network."""
         if not await run_soon("ps", "-aq", "--filter", f"name=^{self.container}$"):
             await self._create()
+        await self._watch()
         await run_soon("start", self.container)
         await self._fabric.plug(self.container, self.instance)
 
@@ -73,6 +80,7 @@ class ContainerMachine:
         if found == "paused":
             await run_soon("unpause", self.container)
         if found in ("paused", "running"):
+            await self._watch()
             await self._fabric.adopt(self.instance)
         else:
             await self.boot()
@@ -88,8 +96,12 @@ class ContainerMachine:
 
     async def remove(self) -> None:
         """Deletes the container with its disk and its Docker's volume."""
+        self._fabric.watch.forget(self.container)
         await self._fabric.unplug(self.instance)
         await run_soon("rm", "-f", "-v", self.container)
+
+    async def _watch(self) -> None:
+        await self._fabric.watch.expect(self.container, lambda how: self.power(how))
 
     async def open(self, port: int) -> socket.socket | None:
         """A connection to `port`, let through by the network; as `Fabric.open`."""
@@ -108,7 +120,9 @@ class ContainerMachine:
         for freed in ("seccomp", "apparmor", "systempaths"):
             options += ["--security-opt", f"{freed}=unconfined"]
         options += ["--cgroupns", "private", "--sysctl", "net.ipv4.ip_forward=0", "-e", "container=docker"]
-        options += ["--tmpfs", "/run:exec", "--tmpfs", "/run/lock", "-v", "/var/lib/labctl-storage"]
+        options += ["--tmpfs", "/run:exec", "--tmpfs", "/run/lock"]
+        volume = f"type=volume,dst=/var/lib/labctl-storage,volume-label={self._fabric.label}"
+        options += ["--mount", volume]
         await run_soon("create", *options, HOST_IMAGE)
         try:
             await run_soon("cp", "-", f"{self.container}:/", stdin=self._first_files())

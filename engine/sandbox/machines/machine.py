@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from engine.sandbox.machines import (
     filesystem,
     network,
     packages,
+    power,
     services,
     ssh_add,
     ssh_client,
@@ -33,12 +34,18 @@ from engine.sandbox.machines.systems import system_of
 AgentPath = str
 """The path of a socket on which a forwarded SSH agent answers."""
 
+
+def _nobody(how: str) -> None:
+    """Nobody turns it off or on."""
+
+
 _OVERRIDES: Mapping[str, Command] = {**filesystem.COMMANDS}
 
 _ALWAYS: Mapping[str, Command] = {
     **users.COMMANDS,
     **packages.COMMANDS,
     **services.COMMANDS,
+    **power.COMMANDS,
     **network.COMMANDS,
     **ssh_add.COMMANDS,
     **ssh_client.COMMANDS,
@@ -81,6 +88,8 @@ class SimulatedMachine(Place):
         self.services = Services(self)
         self.docker = DockerEngine(self, images)
         self.running = False
+        self.power: Callable[[str], None] = _nobody
+        """Who is told that a command wants a `reboot` or `poweroff`."""
         self._saving = asyncio.Lock()
         self.load()
 
@@ -162,6 +171,10 @@ class SimulatedMachine(Place):
             await self._cloud_init()
         self.disk.sweep("root", "root")
         self.save()
+
+    def turn(self, how: str) -> None:
+        """A command wants a `reboot` or `poweroff`."""
+        self.power(how)
 
     async def resume(self) -> None:
         """Go on as a machine that was running when the sandbox ended; nothing boots."""

@@ -59,6 +59,9 @@ class Place:
         others = [fields[0] for fields in groups if name in fields[3].split(",") and fields[0] != group]
         return Login(name, int(uid), int(gid), group, (group, *others), home, shell, agent)
 
+    def turn(self, how: str) -> None:
+        """What runs here wants a `reboot` or `poweroff`; a container has no power of its own."""
+
     def lines(self, path: str) -> list[str]:
         """The lines of a table such as /etc/passwd, without empty ones."""
         return [line for line in self.disk.text(path).splitlines() if line.strip()]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from engine.sandbox.machines import power
 from engine.sandbox.machines.command import Call, Command, Options, options
 from engine.sandbox.machines.shell import Run, execute
 
@@ -413,6 +414,10 @@ async def _status(call: Call, services: Services, names: Sequence[str], given: O
     return status
 
 
+async def _power(call: Call, services: Services, names: Sequence[str], given: Options) -> int:
+    return power.ask(call, "reboot" if given.rest[0] == "reboot" else "poweroff")
+
+
 async def _nothing(call: Call, services: Services, names: Sequence[str], given: Options) -> int:
     return 0
 
@@ -488,6 +493,9 @@ _VERBS = {
     "list-units": _list,
     "list-unit-files": _list,
     "is-system-running": _running,
+    "reboot": _power,
+    "poweroff": _power,
+    "halt": _power,
 }
 
 
