@@ -6,8 +6,9 @@ import tempfile
 from pathlib import Path
 
 from engine.resource import Resource
-from engine.resources.ec2_compute import Ec2Instance, Ec2Key
+from engine.resources.ec2_compute import Ec2Instance
 from engine.resources.ec2_gateways import Ec2Eip, Ec2VpcIgw, Ec2VpcNatGateway
+from engine.resources.ec2_keys import Ec2Key
 from engine.resources.ec2_network import Ec2VpcNet, Ec2VpcSubnet
 from engine.resources.ec2_routes import Ec2VpcRouteTable
 from engine.resources.ec2_security import Ec2SecurityGroup, Ec2SecurityGroupRule
