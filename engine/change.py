@@ -28,6 +28,8 @@ class Entry:
     """None while a create is intended but not confirmed."""
     token: str = ""
     """The idempotency token of its create, new with each generation."""
+    foreseen: str = ""
+    """The id that its create gives, where its kind tells that beforehand."""
     host: str | None = None
     """The address of the host it lives on."""
     needs: frozenset[Need] = frozenset()

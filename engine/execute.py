@@ -377,6 +377,7 @@ class _Run:
             declared.kind.kind,
             resource.natural_id() if isinstance(resource, OnHost) else None,
             token,
+            resource.foreseen() or "",
             needs=declared.needs,
             host=declared.host,
             # One with an id is looked at by the next plan, which must not take wishes for deeds.
@@ -395,7 +396,7 @@ class _Run:
             self.world.hosts.forget(declared.address)
         if not self._written(partial(self.ledger.intend, self.lab.name, entry)):
             raise StepFailed("not started: the ledger cannot be written")
-        job = replace(task.world.job, token=token)
+        job = replace(task.world.job, token=token, foreseen=entry.foreseen)
         task = replace(task, entry=entry, world=self.world.on(job))
         self._work(step, partial(verbs.make, task), partial(self._made, step, resource, entry))
 
@@ -513,7 +514,7 @@ class _Run:
         host = entry.host if resource is None else self._declared(step.change).host
         if host is not None:
             self._know_host(host)
-        job = job_of(self.lab, step.address, token=entry.token, host=host)
+        job = job_of(self.lab, step.address, token=entry.token, foreseen=entry.foreseen, host=host)
         job = replace(job, say=partial(self._say, step), stopped=self.stop.is_set)
         ignore = step.change.declared.ignore_changes if step.change.declared else frozenset()
         world = self.world.on(job)

@@ -9,12 +9,13 @@ from engine.tags import wanted_tags
 from engine.world import Job
 
 
-def job_of(lab: Lab, address: str, *, token: str = "", host: str | None = None) -> Job:
+def job_of(lab: Lab, address: str, *, token: str = "", foreseen: str = "", host: str | None = None) -> Job:
     """The job for the resource at `address`: its tags above all; `host` where the playbook does not tell."""
     declared = lab.resources.get(address)
     return Job(
         address=address,
         token=token,
+        foreseen=foreseen,
         tags=wanted_tags(lab, address),
         timeout=declared.timeout if declared else None,
         host=host or (declared.host if declared else None),

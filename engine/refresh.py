@@ -136,7 +136,8 @@ class _Refresh:
 
     def _settle(self, kind: type[Resource], entry: Entry) -> Iterator[Observation]:
         """What a create that was never confirmed has made: one is taken on, others are one too many."""
-        ids = kind.find(self.world.on(job_of(self.lab, entry.address, token=entry.token)))
+        job = job_of(self.lab, entry.address, token=entry.token, foreseen=entry.foreseen)
+        ids = kind.find(self.world.on(job))
         if not ids:
             yield Observation(entry, None, kind=kind)
         for at, id in enumerate(ids):

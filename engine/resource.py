@@ -179,6 +179,13 @@ class Resource(Fields):
         """The id of a thing not made by labctl that the playbook asks to take on as it is."""
         return None
 
+    def foreseen(self) -> str | None:
+        """The id that its create will give, where the playbook says it: for things known by their name.
+
+        `find` is told it as `world.job.foreseen`, so that a create never confirmed is found without searching.
+        """
+        return None
+
     def create(self, world: World) -> str:
         """Make it, with `world.job`'s tags and token in the create call itself; its id.
 
@@ -207,7 +214,7 @@ class Resource(Fields):
 
     @classmethod
     def find(cls, world: World) -> list[str]:
-        """The ids of what a create for `world.job` (lab, address, token) may have made."""
+        """The ids of what a create for `world.job` (lab, address, token, foreseen) may have made."""
         raise NotImplementedError(cls.kind)
 
     def at(self, address: str, beside: Beside | None = None) -> Self:

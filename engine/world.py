@@ -26,6 +26,8 @@ class Job:
     address: str = ""
     token: str = ""
     """Idempotency token for the create at hand: at most 64 ASCII characters."""
+    foreseen: str = ""
+    """The id that the create at hand gives, where its kind tells that beforehand."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """All tags for a thing made now: the lab's, the resource's own, `labctl:address`."""
     timeout: float | None = None

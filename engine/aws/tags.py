@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,34 @@ def tags_for(world: World, more: Mapping[str, str] | None = None) -> dict[str, s
     if job.token:
         own[TOKEN] = job.token
     return {tags.NAME: tags.default_name(world.lab, job.address), **own, **job.tags, **(more or {})}
+
+
+def narrow(some: Mapping[str, str]) -> dict[str, str]:
+    """Tags for services that take only letters, digits, spaces and `_.:/=+-@` in them (S3, IAM, ECS, …).
+
+    Any other character, in an address the brackets of `worker[0]`, becomes `=5B`; `widened` gives it back.
+    """
+    return {_narrow(key): _narrow(value) for key, value in some.items()}
+
+
+def widened(some: Mapping[str, str]) -> dict[str, str]:
+    """What `narrow` was given."""
+    return {_widened(key): _widened(value) for key, value in some.items()}
+
+
+def _narrow(text: str) -> str:
+    return _NOT_NARROW.sub(lambda found: "".join(f"={byte:02X}" for byte in found[0].encode()), text)
+
+
+def _widened(text: str) -> str:
+    def given_back(found: re.Match[str]) -> str:
+        return bytes.fromhex(found[0].replace("=", "")).decode(errors="replace")
+
+    return _NARROWED.sub(given_back, text)
+
+
+_NOT_NARROW: Final = re.compile(r"[^\w\s.:/=+\-@]|=(?=[0-9A-F]{2})")
+_NARROWED: Final = re.compile(r"(?:=[0-9A-F]{2})+")
 
 
 def tag_list(some: Mapping[str, str]) -> list[dict[str, str]]:
