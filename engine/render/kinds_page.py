@@ -88,6 +88,9 @@ def _section(name: str, kind: type[Resource], example: Example) -> str:
         lines += ["", f"In {_either(fields, 'and')}: {_first_small(_sentence(group))}.", "", *_group(group)]
     outputs = [f"- `{output}`: {told.description}" for output, told in kind.outputs.items()]
     lines += ["", "Outputs:", "", *outputs] if outputs else []
+    lines += (
+        ["", f"IAM actions: {', '.join(f'`{action}`' for action in kind.actions)}."] if kind.actions else []
+    )
     return "\n".join([*lines, "", "```yaml", example.text.rstrip(), "```", ""])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from engine.aws.errors import AwsError
 from engine.errors import HalfMade, LabctlError, StepFailed
@@ -12,6 +12,60 @@ if TYPE_CHECKING:
     from engine.world import World
 
 T = TypeVar("T")
+
+_IAM_SETTLES: Final = 60.0
+"""Seconds that IAM is given to show a role made a moment ago to the services that take it on."""
+_LATE_ROLE_CODES: Final = frozenset(
+    {
+        "InvalidParameterValueException",  # Lambda, ECS, EKS
+        "InvalidParameterValue",  # EC2, RDS
+        "InvalidParameterException",  # ECS, ECR, Logs
+        "InvalidRequestException",  # EKS
+        "ValidationException",  # SageMaker, Step Functions
+        "ValidationError",  # Auto Scaling, CloudFormation
+        "ClientException",  # ECS
+        "InvalidInput",
+        "MalformedPolicyDocument",  # a principal that IAM does not know yet
+        "MalformedPolicy",  # S3
+        "AccessDeniedException",
+    }
+)
+_LATE_ROLE_WORDS: Final = (
+    "cannot be assumed",  # Lambda
+    "unable to assume",  # ECS, EC2
+    "could not assume",  # SageMaker
+    "not authorized to perform: sts:assumerole",
+    "is not authorized to assume",
+    "no permission to assume",
+    "does not exist or is not attachable",
+    "invalid iam instance profile",
+    "invalid iaminstanceprofile",
+    "role is invalid or cannot be assumed",
+    "invalid principal in policy",
+    "verify that the iam role",
+    "not authorized to call sts:assumerole",
+    "role with arn",
+)
+"""What services say, in small letters, of a role that they cannot see or assume (yet)."""
+
+
+def iam_actions(service: str, names: str) -> tuple[str, ...]:
+    """IAM's actions of a service by name, for `Resource.actions`: `ec2`, `RunInstances StopInstances`."""
+    return tuple(f"{service}:{name}" for name in sorted(names.split()))
+
+
+def propagating(error: AwsError) -> bool:
+    """Whether a service was refused a role (or profile) that IAM may have made a moment ago.
+
+    Each service says it in its own words; IAM shows new roles everywhere after some seconds.
+    """
+    said = error.said.lower()
+    return error.code in _LATE_ROLE_CODES and any(words in said for words in _LATE_ROLE_WORDS)
+
+
+def once_propagated(world: World, act: Callable[[], T]) -> T:
+    """What `act` gives, tried again for a minute while its role is not yet known where it is needed."""
+    return insist(world, act, propagating, what="IAM to show the role everywhere", timeout=_IAM_SETTLES)
 
 
 def insist(

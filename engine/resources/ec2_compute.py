@@ -15,7 +15,7 @@ from engine.errors import StepFailed
 from engine.refs import Ref, Unknown
 from engine.resource import Fields, Fixed, Id, Machine, Output, Unread, Values, plain
 from engine.resources import _prices
-from engine.resources._aws import finish, seconds
+from engine.resources._aws import finish, iam_actions, seconds
 from engine.resources._contact import examine, explain, host_keys, not_ready, shut_out
 from engine.resources._ec2 import InEc2, ask, described, make, once_seen, quietly
 from engine.resources._images import image_id, root_device
@@ -53,6 +53,20 @@ class Ec2Instance(InEc2):
     """An EC2 instance, a host that others can live on."""
 
     kind: ClassVar[str] = "ec2_instance"
+    actions: ClassVar[Sequence[str]] = (
+        iam_actions(
+            "ec2",
+            """
+        AssociateIamInstanceProfile CreateTags DeleteTags DescribeIamInstanceProfileAssociations
+        DescribeImages DescribeInstances DescribeInstanceStatus DescribeRouteTables DescribeSecurityGroups
+        DescribeVolumes DescribeVolumesModifications DisassociateIamInstanceProfile GetConsoleOutput ModifyInstanceAttribute
+        ModifyInstanceCreditSpecification ModifyInstanceMetadataOptions ModifyVolume
+        ReplaceIamInstanceProfileAssociation RunInstances StartInstances StopInstances TerminateInstances
+        """,
+        )
+        + iam_actions("iam", "CreateServiceLinkedRole PassRole")
+        + iam_actions("ssm", "GetParameter")
+    )
     is_host: ClassVar[bool] = True
     takes_along: ClassVar[bool] = True
     pinned: ClassVar[frozenset[str]] = frozenset({"image"})

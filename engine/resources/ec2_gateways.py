@@ -14,7 +14,7 @@ from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Values
 from engine.resources import _prices
-from engine.resources._aws import finish, seconds
+from engine.resources._aws import finish, iam_actions, seconds
 from engine.resources._ec2 import InEc2, described, found, make, once_seen, quietly, remove
 
 if TYPE_CHECKING:
@@ -27,6 +27,13 @@ class Ec2VpcIgw(InEc2):
     """An internet gateway: the way between a VPC and the internet."""
 
     kind: ClassVar[str] = "ec2_vpc_igw"
+    actions: ClassVar[Sequence[str]] = iam_actions(
+        "ec2",
+        """
+        AttachInternetGateway CreateInternetGateway CreateTags DeleteInternetGateway DeleteTags
+        DescribeInternetGateways DetachInternetGateway
+        """,
+    )
     outputs: ClassVar[Mapping[str, Output]] = {
         "id": Output("the gateway's id, igw-…"),
         "gateway_id": Output("the same as id"),
@@ -127,6 +134,12 @@ class Ec2VpcNatGateway(InEc2):
     """A NAT gateway: the way out to the internet for subnets without public addresses."""
 
     kind: ClassVar[str] = "ec2_vpc_nat_gateway"
+    actions: ClassVar[Sequence[str]] = iam_actions(
+        "ec2",
+        """
+        CreateNatGateway CreateTags DeleteNatGateway DeleteTags DescribeNatGateways
+        """,
+    )
     outputs: ClassVar[Mapping[str, Output]] = {
         "id": Output("the gateway's id, nat-…"),
         "nat_gateway_id": Output("the same as id"),
@@ -263,6 +276,13 @@ class Ec2Eip(InEc2):
     """An Elastic IP: a public address that stays the same."""
 
     kind: ClassVar[str] = "ec2_eip"
+    actions: ClassVar[Sequence[str]] = iam_actions(
+        "ec2",
+        """
+        AllocateAddress AssociateAddress CreateTags DeleteTags DescribeAddresses DisassociateAddress
+        ReleaseAddress
+        """,
+    )
     outputs: ClassVar[Mapping[str, Output]] = {
         "id": Output("the allocation's id, eipalloc-…"),
         "allocation_id": Output("the same as id"),

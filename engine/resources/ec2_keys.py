@@ -13,6 +13,7 @@ from engine.errors import LabctlError
 from engine.refs import Unknown
 from engine.resource import Fixed, Output, Values
 from engine.resources import _key_files
+from engine.resources._aws import iam_actions
 from engine.resources._ec2 import InEc2, described, found, make, quietly
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ class Ec2Key(InEc2):
     """A key pair: AWS makes it and its private key is written to a file once, or a public key is imported."""
 
     kind: ClassVar[str] = "ec2_key"
+    actions: ClassVar[Sequence[str]] = iam_actions(
+        "ec2",
+        """
+        CreateKeyPair CreateTags DeleteKeyPair DeleteTags DescribeKeyPairs ImportKeyPair
+        """,
+    )
     outputs: ClassVar[Mapping[str, Output]] = {
         "id": Output("the key pair's id, key-…"),
         "fingerprint": Output("AWS's fingerprint of it"),

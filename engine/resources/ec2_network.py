@@ -12,7 +12,7 @@ from engine.aws.tags import seen_tags, tag_list, tag_specifications, tags_for, v
 from engine.by_hand import assign, aws, told, variable, word
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Unread, Values
-from engine.resources._aws import finish
+from engine.resources._aws import finish, iam_actions
 from engine.resources._ec2 import InEc2, ask, described, found, interfaces, make, once_seen, remove
 
 if TYPE_CHECKING:
@@ -38,6 +38,14 @@ class Ec2VpcNet(InEc2):
     """A VPC: a network of the lab's own, or the account's default one."""
 
     kind: ClassVar[str] = "ec2_vpc_net"
+    actions: ClassVar[Sequence[str]] = iam_actions(
+        "ec2",
+        """
+        CreateDefaultVpc CreateTags CreateVpc DeleteInternetGateway DeleteSubnet DeleteTags DeleteVpc
+        DescribeInternetGateways DescribeNetworkInterfaces DescribeSubnets DescribeVpcs
+        DetachInternetGateway ModifyVpcAttribute
+        """,
+    )
     outputs: ClassVar[Mapping[str, Output]] = {
         "id": Output("the VPC's id, vpc-…"),
         "vpc_id": Output("the same as id"),
@@ -225,6 +233,13 @@ class Ec2VpcSubnet(InEc2):
     """A subnet: a range of a VPC's addresses in one availability zone."""
 
     kind: ClassVar[str] = "ec2_vpc_subnet"
+    actions: ClassVar[Sequence[str]] = iam_actions(
+        "ec2",
+        """
+        CreateSubnet CreateTags DeleteSubnet DeleteTags DescribeNetworkInterfaces DescribeSubnets
+        ModifySubnetAttribute
+        """,
+    )
     outputs: ClassVar[Mapping[str, Output]] = {
         "id": Output("the subnet's id, subnet-…"),
         "subnet_id": Output("the same as id"),

@@ -13,7 +13,7 @@ from engine.by_hand import assign, aws, reference, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown, holds_unknown
 from engine.resource import Fields, Fixed, Id, Output, Values, plain
-from engine.resources._aws import finish
+from engine.resources._aws import finish, iam_actions
 from engine.resources._ec2 import InEc2, described, found, make, once_seen, quietly, remove
 
 if TYPE_CHECKING:
@@ -72,6 +72,13 @@ class Ec2VpcRouteTable(InEc2):
     """A route table: where traffic of its subnets goes."""
 
     kind: ClassVar[str] = "ec2_vpc_route_table"
+    actions: ClassVar[Sequence[str]] = iam_actions(
+        "ec2",
+        """
+        AssociateRouteTable CreateRoute CreateRouteTable CreateTags DeleteRoute DeleteRouteTable
+        DeleteTags DescribeRouteTables DisassociateRouteTable ReplaceRoute
+        """,
+    )
     outputs: ClassVar[Mapping[str, Output]] = {
         "id": Output("the route table's id, rtb-…"),
         "route_table_id": Output("the same as id"),

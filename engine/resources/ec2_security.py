@@ -14,7 +14,7 @@ from engine.aws.tags import ADDRESS, seen_tags, tag_specifications, tags_of, val
 from engine.by_hand import assign, aws, json_word, told, word
 from engine.refs import Ref, Unknown
 from engine.resource import Fixed, Id, Output, Values, plain
-from engine.resources._aws import finish
+from engine.resources._aws import finish, iam_actions
 from engine.resources._ec2 import InEc2, ask, described, found, interfaces, make, once_seen, remove
 from engine.resources._ec2_rules import (
     OTHERS_STAY,
@@ -50,6 +50,15 @@ class Ec2SecurityGroup(InEc2):
     """A security group: which traffic reaches its instances, and which they may send."""
 
     kind: ClassVar[str] = "ec2_security_group"
+    actions: ClassVar[Sequence[str]] = iam_actions(
+        "ec2",
+        """
+        AuthorizeSecurityGroupEgress AuthorizeSecurityGroupIngress CreateSecurityGroup CreateTags
+        DeleteSecurityGroup DeleteTags DescribeNetworkInterfaces DescribeSecurityGroupRules
+        DescribeSecurityGroups RevokeSecurityGroupEgress RevokeSecurityGroupIngress
+        UpdateSecurityGroupRuleDescriptionsEgress UpdateSecurityGroupRuleDescriptionsIngress
+        """,
+    )
     outputs: ClassVar[Mapping[str, Output]] = {
         "id": Output("the group's id, sg-…"),
         "group_id": Output("the same as id"),
@@ -262,6 +271,14 @@ class Ec2SecurityGroupRule(InEc2):
     """One rule of a security group, apart from the group, so that two groups can name each other."""
 
     kind: ClassVar[str] = "ec2_security_group_rule"
+    actions: ClassVar[Sequence[str]] = iam_actions(
+        "ec2",
+        """
+        AuthorizeSecurityGroupEgress AuthorizeSecurityGroupIngress CreateTags DeleteTags
+        DescribeSecurityGroupRules ModifySecurityGroupRules RevokeSecurityGroupEgress
+        RevokeSecurityGroupIngress
+        """,
+    )
     outputs: ClassVar[Mapping[str, Output]] = {"id": Output("the rule's id, sgr-…")}
 
     security_group_id: Fixed[Id]

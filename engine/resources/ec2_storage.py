@@ -15,7 +15,7 @@ from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Unread, Values
 from engine.resources import _prices
-from engine.resources._aws import finish, insist, seconds
+from engine.resources._aws import finish, iam_actions, insist, seconds
 from engine.resources._ec2 import InEc2, described, found, make, quietly, remove
 from engine.resources._volumes import modify_volume
 
@@ -30,6 +30,13 @@ class Ec2Vol(InEc2):
     """An EBS volume, attached to an instance if asked for."""
 
     kind: ClassVar[str] = "ec2_vol"
+    actions: ClassVar[Sequence[str]] = iam_actions(
+        "ec2",
+        """
+        AttachVolume CreateTags CreateVolume DeleteTags DeleteVolume DescribeVolumes DescribeVolumesModifications
+        DetachVolume ModifyVolume
+        """,
+    )
     outputs: ClassVar[Mapping[str, Output]] = {
         "id": Output("the volume's id, vol-…"),
         "volume_id": Output("the same as id"),
@@ -263,6 +270,12 @@ class Ec2Ami(InEc2):
     """An image of an instance as it is now, with snapshots of its volumes."""
 
     kind: ClassVar[str] = "ec2_ami"
+    actions: ClassVar[Sequence[str]] = iam_actions(
+        "ec2",
+        """
+        CreateImage CreateTags DeleteSnapshot DeleteTags DeregisterImage DescribeImages
+        """,
+    )
     outputs: ClassVar[Mapping[str, Output]] = {
         "id": Output("the image's id, ami-…"),
         "image_id": Output("the same as id"),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from engine.aws import Aws
 from engine.aws.tags import TOKEN, values_filter
 from engine.kinds import kinds
 from engine.on_host import OnHost
 from engine.resource import UNREAD, Resource, Values
 from engine.resources._ec2 import InEc2
+from engine.sandbox.aws.actions import actions_of
 from engine.world import World
 from tests.kinds.aws_examples import Example, all_examples
 from tests.kinds.aws_stage import Stage
@@ -38,6 +42,7 @@ def test_contract(stage: Stage, example: Example) -> None:
     first, second = example(stage)
     kind = type(first)
     world = stage.world()
+    sent_before = len(world.aws.requests)
     id = first.create(world)
     try:
         _reads_as_wanted(kind, world, id, first)
@@ -57,6 +62,26 @@ def test_contract(stage: Stage, example: Example) -> None:
     assert kind.read_many(world, [id]) == {}
     kind.delete(world, id)
     assert kind.find(world) == []
+    needed = actions_needed(world.aws, world.aws.requests[sent_before:])
+    needed -= {"ec2:DescribeTags"}  # this test asks that itself
+    assert needed - set(kind.actions) == set(), f"{kind.kind}.actions does not name these"
+
+
+def actions_needed(aws: Aws, requests: list[tuple[str, str]]) -> set[str]:
+    """The IAM actions that requests need, each named as boto3 names its client and its method."""
+    found: set[str] = set()
+    for service, operation in set(requests):
+        meta = aws._client(service).meta
+        model = meta.service_model.operation_model(meta.method_to_api_mapping[operation])
+        found |= actions_of(meta.service_model.signing_name, model.name, model.http["method"])
+    return found
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_actions_are_named_as_iam_names_them(name: str) -> None:
+    actions = list(kinds()[name].actions)
+    assert len(actions) == len(set(actions))
+    assert [action for action in actions if not re.fullmatch(r"[a-z0-9-]+:[A-Z][A-Za-z0-9]+", action)] == []
 
 
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES.keys())
