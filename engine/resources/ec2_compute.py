@@ -59,8 +59,8 @@ class Ec2Instance(InEc2):
             """
         AssociateIamInstanceProfile CreateTags DeleteTags DescribeIamInstanceProfileAssociations
         DescribeImages DescribeInstances DescribeInstanceStatus DescribeRouteTables DescribeSecurityGroups
-        DescribeVolumes DescribeVolumesModifications DisassociateIamInstanceProfile GetConsoleOutput ModifyInstanceAttribute
-        ModifyInstanceCreditSpecification ModifyInstanceMetadataOptions ModifyVolume
+        DescribeVolumes DescribeVolumesModifications DisassociateIamInstanceProfile GetConsoleOutput
+        ModifyInstanceAttribute ModifyInstanceCreditSpecification ModifyInstanceMetadataOptions ModifyVolume
         ReplaceIamInstanceProfileAssociation RunInstances StartInstances StopInstances TerminateInstances
         """,
         )

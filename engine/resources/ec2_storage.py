@@ -33,8 +33,8 @@ class Ec2Vol(InEc2):
     actions: ClassVar[Sequence[str]] = iam_actions(
         "ec2",
         """
-        AttachVolume CreateTags CreateVolume DeleteTags DeleteVolume DescribeVolumes DescribeVolumesModifications
-        DetachVolume ModifyVolume
+        AttachVolume CreateTags CreateVolume DeleteTags DeleteVolume DescribeVolumes
+        DescribeVolumesModifications DetachVolume ModifyVolume
         """,
     )
     outputs: ClassVar[Mapping[str, Output]] = {
