@@ -167,6 +167,30 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "it is associated with something else already",
         "take that association away first",
     ),
+    "BucketAlreadyExists": (
+        "a bucket of this name is there already; names of buckets are shared by all accounts of the world",
+        "choose another name, one with {{ lab.slug }} in it, say",
+    ),
+    "BucketAlreadyOwnedByYou": (
+        "this account has a bucket of this name already, and this lab did not make it",
+        "choose another name, or delete that bucket if nobody needs it",
+    ),
+    "OperationAborted": (
+        "S3 is still busy with an earlier request about this bucket",
+        "run it again; the name of a bucket just deleted may take an hour to be free again",
+    ),
+    "TooManyBuckets": (
+        "the account has as many buckets as it may have",
+        "delete buckets that nobody needs, or ask for a higher limit in Service Quotas (S3, buckets)",
+    ),
+    "AccessControlListNotSupported": (
+        "ACLs are switched off for this bucket",
+        "set object_ownership: BucketOwnerPreferred on the bucket, or say by `policy` who may read",
+    ),
+    "MalformedPolicy": (
+        "S3 does not understand the policy",
+        "check its Principal, Action and Resource: resources are arn:aws:s3:::BUCKET and …:::BUCKET/*",
+    ),
     "UnauthorizedOperation": (
         "these credentials are not allowed to do this",
         "ask the account's administrator for the permission named in the message",
@@ -202,7 +226,17 @@ class AwsError(StepFailed):
 
 
 _GONE: Final = frozenset(
-    {"NatGatewayNotFound", "ParameterNotFound", "NoSuchEntity", "InvalidAMIID.Unavailable"}
+    {
+        "NatGatewayNotFound",
+        "ParameterNotFound",
+        "NoSuchEntity",
+        "InvalidAMIID.Unavailable",
+        "NoSuchBucket",
+        "NoSuchKey",
+        "NoSuchVersion",
+        "NoSuchUpload",
+        "404",  # S3's answer to HeadBucket and HeadObject, which has no body to say more
+    }
 )
 
 

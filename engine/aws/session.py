@@ -128,6 +128,23 @@ class Aws:
         """The id of the account that the credentials belong to, asked once (STS GetCallerIdentity)."""
         return self.remember("account", lambda: str(self._identity()["Account"]))
 
+    def in_region(self, region: str) -> Aws:
+        """The same account seen in another region; its requests count with these."""
+        return self if region == self.region else self.remember(("region", region), lambda: self._of(region))
+
+    def _of(self, region: str) -> Aws:
+        other = Aws(
+            region=region,
+            profile=self._profile,
+            endpoint_url=self._endpoint_url,
+            credentials=self._credentials,
+            account=self._account,
+            sleep=self._sleep,
+            clock=self._clock,
+        )
+        other.requests = self.requests
+        return other
+
     def remember(self, key: Hashable, ask: Callable[[], T]) -> T:
         """What `ask` gave the first time it was asked under `key`; for facts that do not change."""
         with self._lock:
