@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from engine.errors import StepFailed
+from engine.hosts.restarting import restart
 
 if TYPE_CHECKING:
     from engine.hosts import Host, Ran
@@ -64,17 +65,20 @@ def change(
 ) -> Values | None:
     """Bring what is there to what `resource` says and look again, in one round trip; what it reads as then.
 
+    Where it restarts the host, that comes between the two.
     Raises StepFailed with the end of what the commands wrote (or, for `world.job.quiet`, without it).
     """
     job = world.job
     head = prelude(world.lab, job.address, job.tags)
-    look = head + resource.look(id, resource)
-    script = (
-        _LOOKER + _guarded(head + resource.commands(there, changed)) + _call(0, look, _LOOK_AFTER_SECONDS)
-    )
+    looks = _call(0, head + resource.look(id, resource), _LOOK_AFTER_SECONDS)
+    script = _LOOKER + _guarded(head + resource.commands(there, changed)) + looks
     host = _host(world)
     ran = host.run(script, files=resource.uploads(), timeout=job.timeout, quiet=job.quiet, say=job.say)
     _check(type(resource), ran, host.name, quiet=job.quiet)
+    how = resource.restart()
+    if how is not None:
+        restart(world.hosts, host.name, how, say=job.say)
+        return look(type(resource), world, [id], resource).get(id)
     if resource.reconnects:
         host.reconnect()
     status, output = _answers(ran, 1, host.name)[0]

@@ -14,6 +14,7 @@ from engine.host_scripts import prelude
 from engine.resource import Resource, Values, plain
 
 if TYPE_CHECKING:
+    from engine.hosts import Restart
     from engine.world import World
 
 __all__ = ["OnHost", "Upload", "prelude"]
@@ -81,6 +82,10 @@ class OnHost(Resource):
     def uploads(self) -> Sequence[Upload]:
         """Files that `commands` need on the host."""
         return ()
+
+    def restart(self) -> Restart | None:
+        """How its host is restarted after `commands`, before it is read again; None where it is not."""
+        return None
 
     @classmethod
     def explain_failure(cls, status: int, stderr: str) -> tuple[str, str] | None:

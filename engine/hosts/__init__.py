@@ -3,6 +3,7 @@
 from engine.hosts.host import Host
 from engine.hosts.hosts import Hosts
 from engine.hosts.log import RunLog
+from engine.hosts.restarting import Restart
 from engine.hosts.spec import HostSpec, Ran
 
-__all__ = ["Host", "HostSpec", "Hosts", "Ran", "RunLog"]
+__all__ = ["Host", "HostSpec", "Hosts", "Ran", "Restart", "RunLog"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from engine.errors import HostUnreachable, LabctlError, StepFailed
@@ -128,6 +129,17 @@ class Host:
             if self._bridge is None or not self._answers(self._bridge):
                 self._bridge = self.transport()
             return self._bridge
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While this lasts, no other thread runs anything there."""
+        with self._running:
+            yield
+
+    def hang_up(self) -> None:
+        """End its connections, which lead nowhere any more; the next script dials anew."""
+        with self._dialing:
+            self.close()
 
     def close(self) -> None:
         """End its connections; what runs there is lost."""

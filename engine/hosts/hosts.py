@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -62,6 +62,16 @@ class _Place:
     host: Host
     lock: threading.RLock = field(default_factory=threading.RLock)
     settled: bool = False
+
+
+def _way(name: str, places: Mapping[str, _Place]) -> list[str]:
+    """`name`, and the hosts that it is reached through."""
+    way: list[str] = []
+    step: str | None = name
+    while step is not None and step in places and step not in way:
+        way.append(step)
+        step = places[step].spec.via
+    return way
 
 
 class Hosts:
@@ -173,6 +183,21 @@ class Hosts:
             return place.host
         finally:
             place.lock.release()
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """While this lasts nothing else runs on the host `name`, nor on those reached through it.
+
+        It must have been contacted before.
+        """
+        with self._lock:
+            places = dict(self._places)
+        # Always in the same order, or two who want to be alone might wait for each other.
+        with ExitStack() as stack:
+            for other in sorted(places):
+                if name in _way(other, places):
+                    stack.enter_context(places[other].host.alone())
+            yield
 
     @property
     def known_hosts(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
@@ -52,7 +53,9 @@ class Command(OnHost):
         description="a line for sh, or a list of words that no shell touches"
     )
     chdir: Unread[HostPath | None] = Field(default=None, description="the folder it runs in")
-    user: Unread[Account | None] = Field(default=None, description="the user it runs as; root if not given")
+    become_user: Unread[Account | None] = Field(
+        default=None, description="the user it runs as, with that user's home and groups; root if not given"
+    )
     environment: Unread[Variables | None] = Field(default=None, description="environment variables for it")
     creates: HostPath | None = Field(
         default=None, description="a path it makes: it runs only while that is missing"
@@ -86,7 +89,7 @@ class Command(OnHost):
             return {}
         again = {"triggers"}
         if self.creates is None and self.unless is None:
-            again |= {"cmd", "chdir", "user", "environment"}
+            again |= {"cmd", "chdir", "become_user", "environment"}
         return {name: value for name, value in super().wanted(also).items() if name in again}
 
     @classmethod
@@ -105,8 +108,8 @@ class Command(OnHost):
         seconds = self.timeout or at_most
         steps = [f"export {name}={quote(value)}" for name, value in (self.environment or {}).items()]
         as_user = ""
-        if self.user is not None and self.user not in ("root", "0"):
-            user = quote(self.user)
+        if self.become_user is not None and self.become_user not in ("root", "0"):
+            user = quote(self.become_user)
             steps.append(f"HOME=$(getent passwd -- {user} | cut -d: -f6) USER={user} LOGNAME={user}")
             steps.append("export HOME USER LOGNAME")
             as_user = f"runuser -u {user} -- "
@@ -133,7 +136,7 @@ class Command(OnHost):
         return f"{_SHOW}{done} || exit 0\necho done\n{_SHOW_RECORD}"
 
     def _read(self) -> str:
-        if holds_unknown([getattr(self, name) for name in ("cmd", "chdir", "user", "environment")]):
+        if holds_unknown([getattr(self, name) for name in ("cmd", "chdir", "become_user", "environment")]):
             return ":\n"
         return (
             f"{_SHOW}into=$(mktemp -d)\nrc=0\n"
@@ -204,6 +207,12 @@ class Command(OnHost):
         """Only what a shell itself means by its statuses."""
         if (said := told(stderr)) is not None:
             return said
+        if found := re.search(r"runuser: user (\S+) does not exist", stderr):
+            user = found[1]
+            return (
+                f"there is no user {user} on the host for the command to run as",
+                f"declare it (`user: {{name: {user}}}`), and name that in `depends_on`",
+            )
         if status == 124 and not stderr.strip():
             return "the command did not end in time", "give it a longer `timeout`"
         if status == 127:
@@ -221,7 +230,7 @@ class Command(OnHost):
         line = word(self.cmd) if isinstance(self.cmd, Unknown) else _line(self.cmd)
         given = "".join(f"{name}={word(value)} " for name, value in _pairs(self.environment))
         line = f"cd {word(self.chdir)} && {given}{line}" if self.chdir is not None else given + line
-        as_user = "" if self.user is None else f"-u {word(self.user)} "
+        as_user = "" if self.become_user is None else f"-u {word(self.become_user)} "
         return [f"sudo {as_user}sh -c {shlex.quote(line)}"]
 
 

@@ -39,6 +39,7 @@ HOST_EXAMPLES: tuple[HostExample, ...] = (
         files={"page.j2": "a page\n"},
     ),
     HostExample("command", {"cmd": "echo made; date"}, {"triggers": ["again"]}),
+    HostExample("reboot", {"reboot_timeout": 120}, {"triggers": ["again"]}),
     HostExample(
         "user",
         {

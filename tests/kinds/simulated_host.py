@@ -44,6 +44,8 @@ class SimulatedHost:
             folder=folder,
             images={},
         )
+        self._turned: list[str] = []
+        self.machine.power = self._turned.append
         self._loop.run_until_complete(self.machine.boot())
 
     def run(
@@ -67,6 +69,11 @@ class SimulatedHost:
 
     def reconnect(self) -> None:
         self.reconnected += 1
+
+    def hang_up(self) -> None:
+        if self._turned == ["reboot"]:
+            self._loop.run_until_complete(self.machine.reboot())
+        self._turned.clear()
 
     def close(self) -> None:
         self._loop.run_until_complete(self.machine.shutdown())

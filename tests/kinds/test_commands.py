@@ -50,7 +50,10 @@ def test_two_that_are_the_same_are_two(bench: Bench) -> None:
 def test_it_runs_where_as_whom_and_with_what_it_is_told(bench: Bench) -> None:
     values = bench.create(
         command(
-            'pwd; id -un; printf "%s\\n" "$A"', chdir="/tmp", user="daemon", environment={"A": 'it\'s "x" $B'}
+            'pwd; id -un; printf "%s\\n" "$A"',
+            chdir="/tmp",
+            become_user="daemon",
+            environment={"A": 'it\'s "x" $B'},
         )
     )
     assert values["stdout"] == '/tmp\ndaemon\nit\'s "x" $B'
