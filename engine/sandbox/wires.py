@@ -7,9 +7,11 @@ leads to the router of a container.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import socket
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from engine.sandbox import CALLER
@@ -42,12 +44,21 @@ class NoSuchHost(Exception):
     """A name that nothing answers to."""
 
 
+Service = Callable[[str, int, str], Awaitable[socket.socket | None]]
+"""Connects to a host and port, for a client at an address of the internet: what answers to names of AWS's
+that are no instance's (HTTP APIs, load balancers, websites).
+
+Raises NoSuchHost where the name is not its own, and else does as `Wires.from_caller`.
+"""
+
+
 class Wires:
     """Makes connections over the sandbox's network."""
 
     def __init__(self, cloud: Cloud, fleet: Fleet) -> None:
         self._cloud = cloud
         self._fleet = fleet
+        self.services: list[Service] = []
 
     def network(self, instance: str) -> GuestNetwork:
         """The network as the machine of `instance` sees it."""
@@ -60,6 +71,9 @@ class Wires:
         """
         if host == MIRROR:
             return _mirror(port, CALLER)
+        for service in self.services:
+            with contextlib.suppress(NoSuchHost):
+                return await service(host, port, CALLER)
         address = _resolve(host)
         with self._cloud.lock:
             found = by_public(self._cloud.backends().values(), address)
@@ -80,6 +94,11 @@ class Wires:
             if host == MIRROR:
                 outside = seen_as(backend, nic, self._fleet.forwards, SOMEWHERE, port)
                 return _mirror(port, outside) if outside else None
+            outside = seen_as(backend, nic, self._fleet.forwards, SOMEWHERE, port)
+        for service in self.services if outside else ():
+            with contextlib.suppress(NoSuchHost):
+                return await service(host, port, outside or CALLER)
+        with self._cloud.lock:
             target = self._target(
                 backend, nic, _resolve(host), by_name=not _ADDRESS.fullmatch(host), port=port
             )

@@ -14,9 +14,8 @@ import os
 import sys
 from html import escape
 
-from flask import Flask, Response, jsonify, request
-
 import model
+from flask import Flask, Response, jsonify, request
 
 app = Flask(__name__)
 

@@ -1,4 +1,4 @@
-"""The same Flask app on AWS Lambda: turns an event of an HTTP API (payload format 2.0) into a WSGI request."""
+"""The same Flask app on AWS Lambda: turns events of an HTTP API (payload format 2.0) into WSGI requests."""
 
 from __future__ import annotations
 

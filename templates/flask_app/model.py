@@ -52,7 +52,7 @@ def predict(given: object) -> dict[str, float]:
     """The chance of admission, 0 to 1. Raises BadInput."""
     values = read(given)
     weights = [feature["coefficient"] for feature in MODEL["features"]]
-    chance = MODEL["intercept"] + sum(weight * value for weight, value in zip(weights, values))
+    chance = MODEL["intercept"] + sum(weight * value for weight, value in zip(weights, values, strict=True))
     return {"chance_of_admission": round(min(max(chance, 0.0), 1.0), 4)}
 
 
