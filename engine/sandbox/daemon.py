@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 from engine.sandbox import INFO, RUNNING, STATE
-from engine.sandbox.aws.cloud import Cloud
+from engine.sandbox.aws import cloud_control
+from engine.sandbox.aws.cloud import ACCOUNT, Cloud
 from engine.sandbox.aws.lifecycle import TimedState
 from engine.sandbox.aws.server import Endpoint
 from engine.sandbox.containers import Fabric
@@ -62,7 +63,8 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
 
     secret, secret_id = secrets.token_urlsafe(24), secrets.token_hex(8)
     control = Control(secret, secret_id, lambda: _end(loop, ended), settle)
-    endpoint = Endpoint(listen["aws"], control, cloud.lock, cloud.changed)
+    own = {cloud_control.TARGET: cloud_control.CloudControl(ACCOUNT, cloud.resources)}
+    endpoint = Endpoint(listen["aws"], control, cloud.lock, cloud.changed, own)
     info = {
         "pid": os.getpid(),
         "aws_endpoint": f"http://{places['aws']}",

@@ -26,11 +26,13 @@ from engine.sandbox.aws import (
     checks,
     launches,
     lifecycle,
+    resource_types,
     rules,
     snapshot,
     tags,
     teardown,
 )
+from engine.sandbox.aws.cloud_control import Resources
 from engine.sandbox.aws.guard import Guard
 from engine.sandbox.aws.tokens import Tokens
 
@@ -59,10 +61,11 @@ class Cloud:
         launches.mend()
         rules.mend()
         tags.mend()
-        tokens = snapshot.restore(state, pool)
-        self.restored = tokens is not None
+        resource_types.mend()
+        kept = snapshot.restore(state, pool)
+        self.restored = kept is not None
         self.watchers: list[Callable[[], None]] = []
-        self._tokens = tokens or Tokens()
+        self._tokens, self.resources = kept or (Tokens(), Resources())
         self._pool = pool
         self._state = state
         self._took = 0.0
@@ -121,5 +124,5 @@ class Cloud:
         started = time.monotonic()
         with self.lock:
             self._late = None
-            snapshot.write(self._state, snapshot.take(self._pool, self._tokens))
+            snapshot.write(self._state, snapshot.take(self._pool, self._tokens, self.resources))
         self._took = time.monotonic() - started

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler
@@ -26,7 +26,8 @@ class _Quiet(MotoRequestHandler):
 class Endpoint:
     """moto's server with the sandbox's own pages under `/_labctl/`.
 
-    It answers on `listener`, which it takes over. `control` answers those pages; `changed` is told after
+    It answers on `listener`, which it takes over. `control` answers those pages, `own` the requests whose
+    X-Amz-Target begins so, for services that moto lacks; `changed` is told after
     each request to a service other than EC2 that may have changed something (EC2's are told by the guard).
     """
 
@@ -36,7 +37,9 @@ class Endpoint:
         control: Application,
         lock: threading.RLock,
         changed: Callable[[], None],
+        own: Mapping[str, Application],
     ) -> None:
+        self._own = own
         self._moto = DomainDispatcherApplication(create_app)
         self._control = control
         self._lock = lock
@@ -65,10 +68,14 @@ class Endpoint:
         if refused:
             return answer(refused, environ, start_response)
         with self._lock:
-            served: Iterable[bytes] = self._moto(environ, start_response)
+            served: Iterable[bytes] = self._serving(environ)(environ, start_response)
             if _may_change(environ):
                 self._changed()
         return served
+
+    def _serving(self, environ: dict[str, Any]) -> Application:
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        return next((own for start, own in self._own.items() if target.startswith(start)), self._moto)
 
 
 def _may_change(environ: dict[str, Any]) -> bool:

@@ -15,20 +15,22 @@ from typing import Any
 import moto.backends
 
 from engine.sandbox.aws.addresses import PublicAddresses
+from engine.sandbox.aws.cloud_control import Resources
 from engine.sandbox.aws.tokens import Tokens
 
-FORMAT = 1
+FORMAT = 2
 SERVICES: tuple[moto.backends.SERVICE_NAMES, ...] = ("ec2", "iam", "s3")
 _log = logging.getLogger(__name__)
 
 
-def take(addresses: PublicAddresses, tokens: Tokens) -> bytes:
+def take(addresses: PublicAddresses, tokens: Tokens, resources: Resources) -> bytes:
     """Everything of the cloud that must last, as bytes; to be called while nothing changes it."""
     kept = {service: _by_region(moto.backends.get_backend(service)) for service in SERVICES}
     state = {
         "format": FORMAT,
         "dealt": addresses.dealt,
         "tokens": tokens,
+        "resources": resources,
         "services": kept,
         "parameters": _parameters(),
     }
@@ -60,9 +62,10 @@ def write(path: Path, state: bytes) -> None:
     os.replace(fresh, path)
 
 
-def restore(path: Path, addresses: PublicAddresses) -> Tokens | None:
-    """Brings back what was written to `path`; None where there is nothing or it cannot be read.
+def restore(path: Path, addresses: PublicAddresses) -> tuple[Tokens, Resources] | None:
+    """Brings back what was written to `path`, and gives what others hold of it.
 
+    None where there is nothing, or it cannot be read.
     A state that another version of moto or of the sandbox wrote is left aside, next to where it was.
     """
     if not path.exists():
@@ -84,5 +87,4 @@ def restore(path: Path, addresses: PublicAddresses) -> Tokens | None:
                 backends[account][region] = backend
     for (account, region), named in kept["parameters"].items():
         moto.backends.get_backend("ssm")[account][region]._parameters.update(named)
-    tokens: Tokens = kept["tokens"]
-    return tokens
+    return kept["tokens"], kept["resources"]
