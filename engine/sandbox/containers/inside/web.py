@@ -4,6 +4,7 @@ Not imported by labctl: it is copied into the image. A registry that is only pul
 """
 
 import hashlib
+import json
 import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,12 +35,12 @@ class Files(BaseHTTPRequestHandler):
         if file.is_dir():
             file /= "index.html"
         found = file.is_file() and file.is_relative_to(place.resolve())
-        body = (
-            file.read_bytes()
-            if found
-            else b'{"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}'
-        )
-        self.send_response(200 if found else 404)
+        status, body = (200, file.read_bytes()) if found else missing(place, self.path)
+        self.send_response(status)
+        if status == 401:
+            self.send_header(
+                "WWW-Authenticate", 'Bearer realm="https://auth.docker.io/",error="insufficient_scope"'
+            )
         if found and "/manifests/" in self.path:
             self.send_header("Content-Type", MANIFEST)
             self.send_header("Docker-Content-Digest", "sha256:" + hashlib.sha256(body).hexdigest())
@@ -53,6 +54,24 @@ class Files(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Silent."""
+
+
+def missing(place: Path, path: str) -> tuple[int, bytes]:
+    """What Docker Hub says of a tag that an image lacks, and of an image that it does not have.
+
+    Docker makes the whole message only of an error with details.
+    """
+    repository, kind, tag = path.partition("?")[0].lstrip("/").rpartition("/manifests/")
+    error: dict[str, Any] = {
+        "code": "MANIFEST_UNKNOWN",
+        "message": "manifest unknown",
+        "detail": {"Tag": tag},
+    }
+    if kind and not (place / repository).is_dir():
+        detail = [{"Type": "repository", "Name": repository.removeprefix("v2/"), "Action": "pull"}]
+        error = {"code": "UNAUTHORIZED", "message": "authentication required", "detail": detail}
+        return 401, json.dumps({"errors": [error]}).encode()
+    return 404, json.dumps({"errors": [error]}).encode()
 
 
 def main() -> None:
