@@ -200,7 +200,11 @@ def _pieces(value: Unknown) -> list[str]:
 def _named(expression: str, value: Unknown, alone: bool) -> str:
     match = _REFERENCE.match(expression)
     if match:
-        name = variable(match[1], match[2])
+        meant = Ref(match[1], match[2])
+        # In an included playbook things have shorter names than in the lab.
+        longer = [ref for ref in sorted(value.refs) if str(ref).endswith(f".{meant}")]
+        ref = meant if meant in value.refs or not value.refs else [*longer, *sorted(value.refs)][0]
+        name = variable(ref.address, ref.output or "id")
         return f"${name}" if alone else f"${{{name}}}"
     # An expression over references: the one that is named in it is the nearest thing a shell can say.
     named = [ref for ref in sorted(value.refs) if ref.output and str(ref) in expression]

@@ -12,12 +12,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from datetime import time as clock
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import networkx as nx
 
-from engine import by_hand, logins_by_hand
+from engine import by_hand, logins_by_hand, uses
 from engine.change import Change, Observation, Plan, Report, Step, StepEvent
 from engine.checks import Checked, Ran, check
 from engine.contact import know_hosts
@@ -27,6 +28,7 @@ from engine.errors import HostUnreachable, LabctlError
 from engine.execute import execute
 from engine.kinds import kinds
 from engine.lab import Check, Lab
+from engine.ledger import Event, Ledger
 from engine.ledger.who import who
 from engine.load import Outside, load
 from engine.on_host import OnHost
@@ -35,7 +37,7 @@ from engine.plan import exists, plan
 from engine.refresh import refresh
 from engine.refs import holds_unknown
 from engine.resource import Values
-from engine.saved import Request, since_saved, to_save
+from engine.saved import Request, request_of, since_saved, to_save
 from engine.schedule import schedule
 from engine.session import Session, Site
 from engine.slots import Slots
@@ -93,7 +95,24 @@ def labs_of(request: Request, outside: Outside) -> list[Lab]:
 
 def open_labs(session: Session, request: Request) -> list[Site]:
     """The request's labs, loaded with what the world tells, and opened."""
-    return [session.open(lab) for lab in labs_of(request, session.online(request.inventory))]
+    outside = session.online(request.inventory, partial(_output_of_other, session))
+    return [session.open(lab) for lab in labs_of(request, outside)]
+
+
+def _output_of_other(session: Session, ledger: Ledger, name: str, output: str) -> Any:
+    """A sensitive output of another lab: it is not kept, so that lab's playbook must tell it."""
+    document = ledger.last_plan(name)
+    if document is None or document["request"]["playbook"] is None:
+        raise LabctlError(
+            f"{output} of {name} is sensitive, so it is not kept, and its playbook is not remembered",
+            f"apply {name} again from its playbook",
+        )
+    request = replace(request_of(document, {}), only=(), skip=(), replace=(), destroy=False)
+    outside = session.online(request.inventory, partial(_output_of_other, session))
+    lab = next((lab for lab in labs_of(request, outside) if lab.name == name), None)
+    if lab is None or output not in lab.outputs:
+        raise LabctlError(f"the playbook of {name} has no output {output} now", f"apply {name} again")
+    return outputs_of(session.open(lab), request, output)[output]
 
 
 def side_by_side(items: Sequence[T], work: Callable[[T], R]) -> list[R | LabctlError]:
@@ -125,6 +144,7 @@ def plan_site(site: Site, request: Request) -> Planned:
         replace=request.replace,
         destroy=request.destroy,
     )
+    uses.refuse_while_used(site.ledger, lab, made, destroy=request.destroy)
     notes = () if request.destroy else tuple(_remarks(lab, made))
     return Planned(replace(site, lab=lab), replace(made, notes=(*made.notes, *notes)))
 
@@ -140,7 +160,7 @@ def _write_ways_in(lab: Lab, world: World, found: Sequence[Observation]) -> None
         hosts = know_hosts(lab, entries, world, kinds())
     except HostUnreachable:
         return  # the plan tells of the host and why
-    if hosts:
+    if hosts or lab.used_hosts:
         world.hosts.write_ssh_config()
 
 
@@ -288,25 +308,49 @@ def _as_expected(item: Planned, expected: Mapping[str, Mapping[str, Any]] | None
 def _carry_out(
     item: Planned, request: Request, run: Run, slots: Slots, tell: Callable[[str, StepEvent], None]
 ) -> Applied:
-    lab = item.site.lab
+    lab, ledger = item.site.lab, item.site.ledger
     began = time.monotonic()
+    name = f"{run.command}-{secrets.token_hex(4)}"
+    if not request.destroy:
+        _note_use(ledger, uses.begin(ledger, lab), name, f"{lab.name} uses it from now on")
     report = execute(
         schedule(item.plan),
         item.plan,
         lab,
         item.site.world,
-        item.site.ledger,
+        ledger,
         kinds(),
         parallel=run.parallel,
         tell=lambda event: tell(lab.name, event),
         stop=run.stop,
-        run=f"{run.command}-{secrets.token_hex(4)}",
+        run=name,
         slots=slots,
         story=_story(item.site.lab, run),
     )
+    if report.ok:
+        _remember_use(item, request, report, name)
     left, gone = _proof(item) if request.destroy and report.ok else ((), 0)
     item.site.world.hosts.write_ssh_config()
     return Applied(item, report, time.monotonic() - began, left, gone)
+
+
+def _remember_use(item: Planned, request: Request, report: Report, run: str) -> None:
+    """What the lab puts out for others now, and that it has let go of what it uses no more."""
+    lab, ledger = item.site.lab, item.site.ledger
+    destroyed = request.destroy and not ledger.entries(lab.name)
+    if destroyed:
+        ledger.keep_outputs(lab.name, None)
+    elif not request.destroy:
+        ledger.keep_outputs(lab.name, uses.to_keep(lab, report.outputs))
+    if destroyed or not request.destroy:
+        let_go = uses.end(ledger, lab, destroyed=destroyed)
+        _note_use(ledger, let_go, run, f"{lab.name} uses it no more")
+
+
+def _note_use(ledger: Ledger, labs: Sequence[str], run: str, words: str) -> None:
+    """A line in the history of each lab that is used."""
+    for lab in labs:
+        ledger.note(lab, Event(datetime.now(UTC), run, None, "use", "done", words))
 
 
 def _story(lab: Lab, run: Run) -> str:
@@ -377,14 +421,15 @@ def check_site(site: Site, request: Request) -> list[Checked]:
     """The lab's checks, side by side, after a fresh look."""
     item = plan_site(site, request)
     lab = item.site.lab
-    scope = scope_of(lab, known_of(item))
+    known = known_of(item)
 
     def run(address: str, command: str, seconds: float) -> Ran:
         host = site.world.hosts.host(address, timeout=seconds)
         return host.run(command, timeout=seconds)
 
     def one(wanted: Check) -> Checked:
-        filled = replace(wanted, target=fill(wanted.target, scope), contains=fill(wanted.contains, scope))
+        seen = scope_of(lab, known, wanted.space)
+        filled = replace(wanted, target=fill(wanted.target, seen), contains=fill(wanted.contains, seen))
         return check(filled, proxy=site.access.proxy, run=run)
 
     if not lab.checks:

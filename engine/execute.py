@@ -522,7 +522,7 @@ class _Run:
 
     def _know_host(self, address: str) -> None:
         """Tell `world.hosts` how to log in to the host, and to those on the way to it."""
-        while address and address not in self.told_of:
+        while address and address not in self.told_of and address not in self.lab.used_hosts:
             entry = self.entries.get(address)
             if entry is None:
                 raise HostUnreachable(f"{address} is not there")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
 from engine.errors import Where
-from engine.refs import Template
+from engine.refs import Template, Unknown
 from engine.resource import Files, Resource
 
 NeedSort = Literal["lives_on", "uses", "after"]
@@ -59,6 +59,8 @@ class Declared:
     """Where each field stands in the playbook, by path below the kind key."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """By field, the name (`ubuntu-22.04`) that the pinned id in it stands for."""
+    space: str = ""
+    """The path of the included playbook that it comes from (`net`, `net[0].inner`); else empty."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,67 @@ class Check:
     expect: Literal["reachable", "unreachable"] = "reachable"
     timeout: float = 10.0
     where: Where | None = None
+    space: str = ""
+    """The included playbook that it comes from, as for a resource."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """What the templates of one playbook may use besides its resources, and what they may read."""
+
+    names: Mapping[str, Any] = field(default_factory=dict)
+    """Variables, `lab`, `env`, `my_ip`, and the labs that it uses."""
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    """As written, with their templates."""
+    sensitive: frozenset[str] = frozenset()
+    """The outputs that must be masked."""
+    files: Files | None = None
+
+
+@dataclass(frozen=True)
+class Handed:
+    """A variable's value that the including playbook hands over, and that hangs on its resources.
+
+    It is filled in where it is used, with the names of the playbook at `space`.
+    """
+
+    value: Any
+    space: str
+    fit: Callable[[Any], Any]
+    """Turns it into the variable's type. Raises ValueError in words that follow the variable's name."""
+    own: Mapping[str, Any] = field(default_factory=dict)
+    """`item` and `loop_index` where it was written."""
+    where: Where | None = None
+
+
+def _kept_from_us(name: str) -> Unknown:
+    return Unknown()
+
+
+@dataclass(frozen=True)
+class UsedLab:
+    """Another lab that a playbook uses: what it put out when it was last applied."""
+
+    name: str
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    """Plain values; Unknown for one that its last apply did not come to tell."""
+    sensitive: frozenset[str] = frozenset()
+    """The outputs whose values are not kept."""
+    hosts: frozenset[str] = frozenset()
+    """The addresses of its hosts."""
+    uses: frozenset[str] = frozenset()
+    """The labs that it uses itself, and those that they use."""
+    ask: Callable[[str], Any] = field(default=_kept_from_us, compare=False)
+    """Asks for the value of a sensitive output; Unknown where nobody can be asked."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a lab uses of another one."""
+
+    lab: str
+    outputs: frozenset[str] = frozenset()
+    hosts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -109,7 +172,13 @@ class Lab:
     names: Mapping[str, Any] = field(default_factory=dict)
     """What templates may use besides resources: variables, `lab`, `env`, `my_ip`."""
     skipped: frozenset[str] = frozenset()
-    """Names whose `when` is false."""
+    """Addresses and names whose `when` is false."""
+    spaces: Mapping[str, Space] = field(default_factory=dict)
+    """The included playbooks, by their paths: `net`, `net[0]`, `net.inner`."""
+    used_hosts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """By what a `via` calls it (`base.bastion`): the lab that has the host, and its address there."""
+    uses: tuple[Use, ...] = ()
+    """What it uses of other labs."""
     outputs: Mapping[str, Any] = field(default_factory=dict)
     sensitive_outputs: frozenset[str] = frozenset()
     checks: tuple[Check, ...] = ()
@@ -128,3 +197,9 @@ class Lab:
     """A path, absolute once loaded."""
     lock_file: Path | None = None
     """Where image aliases are pinned, beside the inventory."""
+
+    def space(self, path: str) -> Space:
+        """What the playbook included as `path` sees; the lab's own where that is empty."""
+        if path:
+            return self.spaces[path]
+        return Space(self.names, self.outputs, self.sensitive_outputs, self.files)

@@ -8,23 +8,24 @@ from pathlib import Path
 
 from engine.errors import Invalid, Where
 from engine.kinds import kinds as all_kinds
-from engine.lab import Declared, Lab
+from engine.lab import Check, Declared, Lab
 from engine.language.builtins import builtin_names, lab_names, slug_of
 from engine.language.closing import Closing
-from engine.language.expansion import Expander
+from engine.language.entries import Kinds
+from engine.language.expansion import Expander, Expansion
 from engine.language.inventory import Inventory, read_inventory
 from engine.language.machines import on_own_machines
+from engine.language.naming import Naming
 from engine.language.needs import Needs, in_order
-from engine.language.playbook import Kinds, Playbook, read_playbook
+from engine.language.playbook import Playbook, read_playbook
 from engine.language.problems import Problems
 from engine.language.roster import Student, read_roster
 from engine.language.secrets import Outside
 from engine.language.static import check_playbook, check_values
-from engine.language.variables import Given, Names, Settings, resolve
+from engine.language.variables import Given
 from engine.language.words import did_you_mean
-from engine.local_files import PlaybookFiles
 from engine.on_host import OnHost
-from engine.refs import UNKNOWN, Ref
+from engine.refs import Ref
 from engine.resource import Values
 from engine.templating import Filling, Scope
 
@@ -120,21 +121,29 @@ class _Loading:
 
     def lab(self, student: Student | None) -> Lab:
         """The lab of one student, or the only one."""
-        lab = self._bare(student)
-        expansion = Expander(self.book, lab, self.problems).expand()
-        # What refers to something broken is not wrong for that: it cannot be told yet.
-        extra = {**dict.fromkeys(expansion.broken, UNKNOWN), **{name: [] for name in expansion.empty}}
-        names = lab.names.extended(extra) if isinstance(lab.names, Names) and extra else lab.names
-        lab = replace(lab, names=names, resources=expansion.declared, skipped=frozenset(expansion.skipped))
+        naming = self._naming(student)
+        lab = self._bare(student, naming)
+        expansion = Expander(self.book, lab, naming.included, self.problems).expand()
+        lab = replace(
+            lab,
+            names=expansion.names_of("", lab.names),
+            resources=expansion.declared,
+            skipped=frozenset(expansion.skipped),
+            spaces={
+                path: replace(space, names=expansion.names_of(path, space.names))
+                for path, space in expansion.spaces.items()
+            },
+            used_hosts=naming.used_hosts(),
+        )
         uses, wrong = self._first_look(lab)
-        lab = replace(lab, resources=Needs(expansion, lab, self.problems).with_needs(uses))
+        needs = Needs(expansion, lab, self.problems, naming.used)
+        lab = replace(lab, resources=needs.with_needs(uses))
         known = self._second_look(lab, uses, wrong, in_order(lab.resources, self.problems))
-        closing = Closing(self.book, lab, Scope(lab, known), self.problems)
-        outputs, sensitive = closing.outputs()
-        return replace(lab, outputs=outputs, sensitive_outputs=sensitive, checks=closing.checks())
+        self._check_handed(expansion, lab, known)
+        lab = self._closed(expansion, lab, known)
+        return replace(lab, secrets=frozenset(naming.secrets), uses=naming.uses(lab))
 
-    def _bare(self, student: Student | None) -> Lab:
-        """The lab without its resources."""
+    def _naming(self, student: Student | None) -> Naming:
         given = self.given
         name = "@".join(part for part in (self.book.name, given.path.stem) if part)
         name = f"{name}/{student.name}" if student is not None else name
@@ -142,32 +151,57 @@ class _Loading:
         about = lab_names(
             name, who, given.expires, given.target.sort, given.target.region, given.machines.groups
         )
-        settings = Settings(
-            variables=self.book.variables,
-            given=self._values(student),
-            builtin=builtin_names(about, self.outside),
-            outside=self.outside,
-            missing=self._where_to_set(),
-        )
-        names = resolve(settings, self.problems)
-        self.problems.hide(settings.secrets)
+        ledger = given.ledger or str(Path(_LEDGER).absolute())
+        builtin = builtin_names(about, self.outside)
+        return Naming(name, given.path.stem, ledger, builtin, self.outside, self.problems)
+
+    def _bare(self, student: Student | None, naming: Naming) -> Lab:
+        """The lab without its resources."""
+        given = self.given
         return Lab(
-            name=name,
-            slug=slug_of(name),
+            name=naming.lab,
+            slug=slug_of(naming.lab),
             target=given.target,
             resources={},
-            names=names,
-            tags=_tags(given, name),
-            files=_files(self.book.path),
-            secrets=frozenset(settings.secrets),
+            names=naming.own(self.book, self._values(student), self._where_to_set()),
+            tags=_tags(given, naming.lab),
+            files=self.book.files,
+            secrets=frozenset(naming.secrets),
             playbook=self.book.path if self.book.name else None,
             inventory=given.path,
-            student=who,
+            student=student.name if student is not None else None,
             expires=given.expires,
             budget=given.budget,
-            ledger=given.ledger or str(Path(_LEDGER).absolute()),
+            ledger=naming.ledger,
             lock_file=given.path.with_suffix(".lock.yml"),
         )
+
+    def _closed(self, expansion: Expansion, lab: Lab, known: Mapping[str, Values]) -> Lab:
+        """The lab with its outputs and checks, and those of all that it includes."""
+        checks: list[Check] = []
+        # The innermost first: what is sensitive there is so further out.
+        for path in sorted(lab.spaces, key=lambda path: path.count("."), reverse=True):
+            closing = Closing(expansion.books[path], lab, Scope(lab, known, path), self.problems)
+            outputs, sensitive = closing.outputs()
+            spaces = {**lab.spaces, path: replace(lab.spaces[path], outputs=outputs, sensitive=sensitive)}
+            checks += closing.checks()
+            lab = replace(lab, spaces=spaces)
+        closing = Closing(self.book, lab, Scope(lab, known), self.problems)
+        outputs, sensitive = closing.outputs()
+        checks = [*closing.checks(), *checks]
+        return replace(lab, outputs=outputs, sensitive_outputs=sensitive, checks=tuple(checks))
+
+    def _check_handed(self, expansion: Expansion, lab: Lab, known: Mapping[str, Values]) -> None:
+        """What includes hand over of their resources, against the types of the variables."""
+        scope = Scope(lab, known)
+        for _, name, handed in expansion.handed:
+            filling = Filling(scope, names=handed.own, space=handed.space)
+            value = filling.of(handed.value)
+            self.problems.extend_elsewhere(filling.problems)
+            try:
+                handed.fit(value)
+            except ValueError as error:
+                self.problems.add(handed.where, f"the variable `{name}` {error}")
 
     def _values(self, student: Student | None) -> dict[str, Given]:
         values = {
@@ -233,9 +267,3 @@ class _Loading:
 def _tags(given: Inventory, name: str) -> dict[str, str]:
     tags = {**given.tags, "labctl:lab": name}
     return tags if given.expires is None else {**tags, "labctl:expires": given.expires.isoformat()}
-
-
-def _files(playbook: Path) -> PlaybookFiles:
-    folder = playbook.absolute().parent
-    places = dict.fromkeys([folder, folder.parent / "templates", Path("templates").absolute()])
-    return PlaybookFiles(tuple(places))

@@ -7,20 +7,32 @@ import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import LabctlError, Unreachable
 from engine.refs import Unknown
+from engine.uses import used_lab
 
 if TYPE_CHECKING:
-    from engine.lab import Target
+    from engine.lab import Target, UsedLab
+    from engine.ledger import Ledger
     from engine.target import Access
 
 _SECONDS = 10.0
 
 
+Ask = Callable[["Ledger", str, str], Any]
+"""Asks a lab of a ledger for the value of a sensitive output."""
+
+
 class Offline:
     """For commands that must work without a network: what needs one stays unknown."""
+
+    def used_lab(self, ledger: str, name: str) -> UsedLab | Unknown:
+        """What a ledger remembers of another lab; Unknown where it was not applied yet."""
+        if not Path(ledger).is_file():
+            return Unknown()
+        return used_lab(_opened(ledger), name) or Unknown()
 
     def my_ip(self) -> str | Unknown:
         """Unknown: nobody is asked."""
@@ -36,10 +48,27 @@ class Offline:
 
 
 class Online:
-    """Asks the network that the target belongs to; `access` is called when something is needed of it."""
+    """Asks the network that the target belongs to; `access` is called when something is needed of it.
 
-    def __init__(self, access: Callable[[], Access]) -> None:
+    `ledger` opens the ledger at a path, `ask` tells the sensitive outputs of other labs.
+    """
+
+    def __init__(
+        self,
+        access: Callable[[], Access],
+        *,
+        ledger: Callable[[str], Ledger] | None = None,
+        ask: Ask | None = None,
+    ) -> None:
         self._access = access
+        self._ledger = ledger or _opened
+        self._ask = ask
+
+    def used_lab(self, ledger: str, name: str) -> UsedLab | None:
+        """What a ledger remembers of another lab; None where it was never applied."""
+        if not Path(ledger).is_file():
+            return None
+        return used_lab(self._ledger(ledger), name, self._ask)
 
     def my_ip(self) -> str | Unknown:
         """The caller's public address as `203.0.113.7/32`, as checkip.amazonaws.com sees it, asked once.
@@ -89,6 +118,12 @@ class Online:
             answer = aws.call("secretsmanager", "get_secret_value", SecretId=source["secretsmanager"])
             return str(answer["SecretString"])
         raise LabctlError(f"A secret cannot come from {', '.join(source)}.", "Use ssm: or secretsmanager:.")
+
+
+def _opened(place: str) -> Ledger:
+    from engine.ledger.sqlite import SqliteLedger
+
+    return SqliteLedger(Path(place))
 
 
 def target_of(inventory: Path) -> Target:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from engine.addresses import around, is_part
 from engine.blame import Blame
 from engine.change import Action, Change, Entry, FieldChange, Observation, Plan
 from engine.diff import (
@@ -183,7 +184,7 @@ class _Asked:
         known = self.there.addresses
         found: set[str] = set()
         for name in names:
-            meant = {name} & known.keys() or {a for a in known if a.startswith((f"{name}[", f"{name}."))}
+            meant = {name} & known.keys() or {address for address in known if is_part(address, name)}
             if not meant:
                 near = difflib.get_close_matches(name, list(known), 1)
                 remedy = f"did you mean {near[0]}?" if near else "`labctl show` lists what there is"
@@ -497,13 +498,9 @@ class _Draft:
             return "asked for with --only" if named else "needs what --only names"
         if self.there.destroy:
             return "the lab is destroyed"
-        name = address.partition("[")[0]
         skipped = self.there.lab.skipped
-        return (
-            "its `when` is false now"
-            if name in skipped or address in skipped
-            else "no longer in the playbook"
-        )
+        is_off = any(name in skipped for name in around(address))
+        return "its `when` is false now" if is_off else "no longer in the playbook"
 
     def _goes_with(self, entry: Entry) -> str | None:
         """The host that takes the thing along when it goes."""

@@ -28,6 +28,7 @@ def lab_remembered(document: Mapping[str, Any]) -> Lab:
         tags={"labctl:lab": name},
         inventory=inventory,
         student=document["request"]["student"],
+        used_hosts={called: (lab, host) for called, (lab, host) in document.get("used_hosts", {}).items()},
         ledger=str(document["ledger"]),
     )
 

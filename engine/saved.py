@@ -54,6 +54,7 @@ def to_save(plan: Plan, lab: Lab, request: Request, key: bytes, together: list[s
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "ledger": lab.ledger,
         "target": asdict(lab.target),
+        "used_hosts": {called: list(host) for called, host in lab.used_hosts.items()},
         "request": {
             "playbook": str(request.playbook.resolve()) if request.playbook else None,
             "inventory": str(request.inventory.resolve()),

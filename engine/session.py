@@ -13,8 +13,9 @@ from engine.hosts.keys import Passphrases
 from engine.hosts.log import RunLog
 from engine.lab import Lab, Target
 from engine.ledger import Ledger
+from engine.lent import know_lent_hosts
 from engine.masking import Masker
-from engine.outside import Online, target_of
+from engine.outside import Ask, Online, target_of
 from engine.target import Access, lab_folder, open_target, open_world
 from engine.world import World
 
@@ -44,7 +45,7 @@ class Session:
         self._access: dict[str, Access] = {}
         self._sites: list[Site] = []
         self._ledgers: dict[str, Ledger] = {}
-        self._online: Online | None = None
+        self._online: dict[Path, Online] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -68,21 +69,28 @@ class Session:
             self._ledgers[place] = open_ledger(place)
         return self._ledgers[place]
 
-    def online(self, inventory: Path) -> Online:
-        """What loading with `inventory` may ask of the world; one for all labs, so nothing is asked twice."""
-        if self._online is None:
-            self._online = Online(lambda: self.access(target_of(inventory)))
-        return self._online
+    def online(self, inventory: Path, ask: Ask | None = None) -> Online:
+        """What loading with `inventory` may ask of the world; one for all labs, so nothing is asked twice.
+
+        `ask` tells the sensitive outputs of other labs.
+        """
+        if inventory not in self._online:
+            self._online[inventory] = Online(
+                lambda: self.access(target_of(inventory)), ledger=self.ledger, ask=ask
+            )
+        return self._online[inventory]
 
     def open(self, lab: Lab) -> Site:
         """The lab with its world and ledger."""
         access = self.access(lab.target)
         log = RunLog(lab_folder(lab) / "run.log", Masker(lab.secrets).text)
-        asker = self._online or Online(lambda: access)
+        asker = self._online.get(lab.inventory or Path()) or Online(lambda: access)
         world = replace(
             open_world(lab, log=log, access=access, passphrases=self._passphrases), caller=asker.address
         )
-        site = Site(lab, world, self.ledger(lab.ledger), access)
+        ledger = self.ledger(lab.ledger)
+        know_lent_hosts(lab, world, ledger, self.access)
+        site = Site(lab, world, ledger, access)
         self._sites.append(site)
         return site
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import GeneratorType
@@ -11,8 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from engine.addresses import MEMBER, joined
 from engine.errors import Invalid, Problem, Where
-from engine.lab import Declared, Lab
+from engine.lab import Declared, Handed, Lab
 from engine.language.jinja import (
     GLOBALS,
     Compiled,
@@ -28,42 +28,52 @@ from engine.language.jinja import (
     defined,
 )
 from engine.language.validation import problems_of
+from engine.language.views import KeyedMembers, Members, ResourceView, SpaceView, members_view, whole_loop
 from engine.language.words import BUILTIN, did_you_mean, nearest
 from engine.local_files import PlaybookFiles, shown
 from engine.refs import UNKNOWN, Ref, Template, Unknown, holds_unknown
 from engine.resource import Files, Resource, Values
 
-MEMBER = re.compile(r"(?P<name>[^\[\]]+)\[(?P<key>[^\[\]]+)\]\Z")
-"""The address of one member of a loop."""
-
 
 class Scope:
     """What templates may use now: the lab's names, and what is known of its resources.
 
-    It keeps a reference to `known` and reads it at each use, so one Scope serves while `known` fills.
+    It keeps a reference to `known` and reads it at each use, so one Scope serves while `known` fills. `space`
+    is the path of the included playbook whose names count, where no resource says it.
     """
 
-    def __init__(self, lab: Lab, known: Mapping[str, Values]) -> None:
+    def __init__(self, lab: Lab, known: Mapping[str, Values], space: str = "") -> None:
         self.lab = lab
         self.known = known
+        self.space = space
 
     @functools.cached_property
     def groups(self) -> dict[str, dict[str, str]]:
         """For each looped name: member key to address, in order."""
-        found: dict[str, dict[str, str]] = {}
-        for address in self.lab.resources:
-            member = MEMBER.match(address)
-            if member is not None:
-                found.setdefault(member["name"], {})[member["key"]] = address
-        return found
+        return _groups(self.lab.resources)
+
+    @functools.cached_property
+    def space_groups(self) -> dict[str, dict[str, str]]:
+        """For each playbook included in a loop: member key to path, in order."""
+        return _groups(self.lab.spaces)
 
 
-def scope_of(lab: Lab, known: Mapping[str, Values]) -> Scope:
+def _groups(addresses: Collection[str]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for address in addresses:
+        member = MEMBER.match(address)
+        if member is not None:
+            found.setdefault(member["name"], {})[member["key"]] = address
+    return found
+
+
+def scope_of(lab: Lab, known: Mapping[str, Values], space: str = "") -> Scope:
     """What templates of `lab` may use, given what is known of its resources by address.
 
-    A declared address that `known` lacks, or an output missing there, is Unknown.
+    A declared address that `known` lacks, or an output missing there, is Unknown. `space` is the path of the
+    included playbook whose names count, where no resource says it.
     """
-    return Scope(lab, known)
+    return Scope(lab, known, space)
 
 
 def fill(value: Any, scope: Scope, declared: Declared | None = None) -> Any:
@@ -127,116 +137,29 @@ def _text(steps: Sequence[str | int], index: int) -> str | None:
     return str(steps[index]) if index < len(steps) and isinstance(steps[index], str) else None
 
 
-class _ResourceView(View):
-    """One resource in a template: `bastion.public_ip` asks `read`."""
-
-    __slots__ = ("_address", "_filling")
-
-    def __init__(self, address: str, filling: Filling) -> None:
-        self._address = address
-        self._filling = filling
-
-    def read(self, name: str) -> Any:
-        scope = self._filling.scope
-        check_output(scope.lab.resources[self._address].kind, self._address, name)
-        ref = Ref(self._address, name)
-        self._filling.touched.add(ref)
-        values = scope.known.get(self._address)
-        if values is None or name not in values:
-            return self._filling.hand_out(UNKNOWN, frozenset([ref]))
-        return self._filling.hand_out(values[name], frozenset([ref]))
-
-    def whole(self) -> Wrong:
-        return Wrong(f"`{self._address}` is a resource, not a value", f"write `{self._address}.OUTPUT`")
-
-
-class _Members(Sequence[Any]):
-    """The members of `loop: [..]` in a template: a list of resources."""
-
-    def __init__(self, members: Mapping[str, str], filling: Filling) -> None:
-        self._members = members
-        self._filling = filling
-        self._length = 1 + max(int(key) for key in members)
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def __iter__(self) -> Iterator[Any]:
-        return (_ResourceView(address, self._filling) for address in self._members.values())
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return list(self)[index]
-        # A position is the one in the loop, also where `when` leaves some out.
-        address = self._members.get(str(index if index >= 0 else self._length + index))
-        if address is None:
-            raise IndexError(index)
-        return _ResourceView(address, self._filling)
-
-    def __str__(self) -> str:
-        raise _whole_loop()
-
-    __repr__ = __str__
-
-
-class _KeyedMembers:
-    """The members of `loop: {..}` in a template: resources by key; iterating gives the resources."""
-
-    def __init__(self, members: Mapping[str, str], filling: Filling) -> None:
-        self._members = members
-        self._filling = filling
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._members
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.values())
-
-    def __getitem__(self, key: str) -> Any:
-        return _ResourceView(self._members[key], self._filling)
-
-    def keys(self) -> list[str]:
-        return list(self._members)
-
-    def values(self) -> list[Any]:
-        return [_ResourceView(address, self._filling) for address in self._members.values()]
-
-    def items(self) -> list[tuple[str, Any]]:
-        return list(zip(self.keys(), self.values(), strict=True))
-
-    def __str__(self) -> str:
-        raise _whole_loop()
-
-    __repr__ = __str__
-
-
-def _whole_loop() -> Wrong:
-    remedy = "write `NAME[0].OUTPUT`, or `NAME | map(attribute='OUTPUT') | list`"
-    return Wrong("a looped resource is not a value", remedy)
-
-
-def check_output(kind: type[Resource], name: str, output: str) -> None:
-    """Raise Wrong unless resources of `kind` have the field or output `output`; `name` is for the message."""
-    if output not in kind.outputs and output not in kind.model_fields:
-        known = [*kind.outputs, *kind.model_fields]
-        raise Wrong(f"`{name}` ({kind.kind}) has no `{output}`", did_you_mean(output, known, "it has"))
-
-
 class Filling:
     """One round of filling in: collects what is wrong, and which outputs were used."""
 
     def __init__(
-        self, scope: Scope, declared: Declared | None = None, names: Mapping[str, Any] | None = None
+        self,
+        scope: Scope,
+        declared: Declared | None = None,
+        names: Mapping[str, Any] | None = None,
+        space: str | None = None,
+        trail: tuple[str, ...] = (),
     ) -> None:
         self.scope = scope
+        self._trail = trail
         self.declared = declared
+        said = declared.space if declared is not None else scope.space
+        self._path = said if space is None else space
+        self._space = scope.lab.space(self._path)
         self._own = names or (declared.names if declared is not None else {})
         self.touched: set[Ref] = set()
         """The outputs used, as far as evaluation tells; where it cannot tell, all that are written."""
         self.problems: list[Problem] = []
+        self.sensitive = False
+        """Whether an included playbook's output that must be masked was used."""
         self._handed_unknown = False
 
     def check(self) -> None:
@@ -274,7 +197,7 @@ class Filling:
         return resource
 
     def _files(self) -> Files | None:
-        files = self.scope.lab.files
+        files = self._space.files
         return PlaybookFiles(files.folders, self._file) if isinstance(files, PlaybookFiles) else files
 
     def _file(self, path: Path, text: str) -> str | Unknown:
@@ -339,28 +262,103 @@ class Filling:
         return frozenset(ref for use in expression.uses for ref in self._written_refs(use))
 
     def _written_refs(self, use: Use) -> Iterator[Ref]:
-        if use.name in self.scope.lab.resources:
-            yield Ref(use.name, _text(use.steps, 0))
-        for key, address in self.scope.groups.get(use.name, {}).items():
-            if not use.steps or use.indirect or str(use.steps[0]) == key:
-                yield Ref(address, _text(use.steps, 1))
+        name = use.name
+        if name in self._space.names:
+            handed = self._space.names[name]
+            if isinstance(handed, Handed):
+                yield from self._inside(joined(self._path, name), handed.space, handed.value, handed.own)[1]
+            return
+        yield from self._refs_below(joined(self._path, name), use.steps, use.indirect)
+
+    def _refs_below(self, address: str, steps: Sequence[str | int], indirect: bool) -> Iterator[Ref]:
+        """Every output that `address` with `steps` after it may mean."""
+        lab = self.scope.lab
+        if address in lab.resources:
+            yield Ref(address, _text(steps, 0))
+        for key, member in self.scope.groups.get(address, {}).items():
+            if not steps or indirect or str(steps[0]) == key:
+                yield Ref(member, _text(steps, 1))
+        for key, path in self.scope.space_groups.get(address, {}).items():
+            if not steps or str(steps[0]) == key:
+                yield from self._refs_in_space(path, steps[1:], indirect)
+            elif indirect:
+                yield from self._refs_in_space(path, steps, indirect)
+        if address in lab.spaces:
+            yield from self._refs_in_space(address, steps, indirect)
+
+    def _refs_in_space(self, path: str, steps: Sequence[str | int], indirect: bool) -> Iterator[Ref]:
+        outputs = self.scope.lab.spaces[path].outputs
+        if not steps:
+            return
+        if steps[0] in outputs:
+            name = str(steps[0])
+            yield from self._inside(joined(path, name), path, outputs[name], {})[1]
+        else:
+            yield from self._refs_below(joined(path, str(steps[0])), steps[1:], indirect)
+
+    def _inside(self, what: str, path: str, value: Any, own: Mapping[str, Any]) -> tuple[Any, set[Ref]]:
+        """`value`, which stands behind `what`, filled in with the names at `path`; and the outputs used."""
+        if what in self._trail:
+            ring = " → ".join([*self._trail[self._trail.index(what) :], what])
+            raise Wrong(f"these hang on each other in a ring: {ring}")
+        inner = Filling(self.scope, names=own, space=path, trail=(*self._trail, what))
+        filled = inner.of(value)
+        self.touched |= inner.touched
+        self.problems += inner.problems
+        self.sensitive |= inner.sensitive
+        return filled, inner.touched
+
+    def output(self, path: str, name: str) -> Any:
+        """The output `name` of the playbook included as `path`."""
+        space = self.scope.lab.spaces[path]
+        self.sensitive |= name in space.sensitive
+        filled, touched = self._inside(joined(path, name), path, space.outputs[name], {})
+        return self.hand_out(filled, frozenset(touched))
+
+    def _handed(self, name: str, handed: Handed) -> Any:
+        """The value of a variable that the including playbook hands over."""
+        what = joined(self._path, name)
+        filled, touched = self._inside(what, handed.space, handed.value, handed.own)
+        try:
+            fitting = handed.fit(filled)
+        except ValueError as error:
+            raise Wrong(f"the variable `{name}` {error}") from None
+        return self.hand_out(fitting, frozenset(touched))
 
     def _lookup(self, name: str) -> Any:
         """What `name` stands for in an expression."""
-        lab = self.scope.lab
+        names = self._space.names
         if name in self._own:
             return self.hand_out(self._own[name])
-        if name in lab.names:
-            return self.hand_out(lab.names[name])
-        if name in lab.resources:
-            return _ResourceView(name, self)
-        if name in lab.skipped:
-            return Skipped(f"`{name}` is skipped: its `when` is false", name=name)
-        members = self.scope.groups.get(name)
-        if members is not None:
-            numbered = all(key.isdecimal() for key in members)
-            return _Members(members, self) if numbered else _KeyedMembers(members, self)
-        raise unknown_name(name, {*self._own, *lab.names, *lab.resources, *self.scope.groups})
+        if name in names:
+            value = names[name]
+            return self._handed(name, value) if isinstance(value, Handed) else self.hand_out(value)
+        found = self.thing(joined(self._path, name))
+        if found is None:
+            raise unknown_name(name, {*self._own, *names, *self._local_names()})
+        return found
+
+    def thing(self, address: str) -> Any:
+        """The view of what has this address: a resource, a loop, an included playbook; None for nothing."""
+        lab = self.scope.lab
+        if address in lab.resources:
+            return ResourceView(address, self)
+        if address in lab.spaces:
+            return SpaceView(address, self)
+        if address in lab.skipped:
+            return Skipped(f"`{address}` is skipped: its `when` is false", name=address)
+        if address in self.scope.groups:
+            return members_view(self.scope.groups[address], self, ResourceView)
+        if address in self.scope.space_groups:
+            return members_view(self.scope.space_groups[address], self, SpaceView)
+        return None
+
+    def _local_names(self) -> set[str]:
+        """What this playbook calls its resources and what it includes."""
+        lab, start = self.scope.lab, len(joined(self._path, ""))
+        known = [*lab.resources, *self.scope.groups, *lab.spaces, *self.scope.space_groups]
+        local = (address[start:] for address in known if address.startswith(joined(self._path, "")))
+        return {name for name in local if "." not in name}
 
     def _masked(self, problem: Problem) -> Problem:
         what, remedy = problem.what, problem.remedy
@@ -409,8 +407,8 @@ def _leaving(value: Any) -> Any:
             return Unknown(value.refs, _ref_text(value.refs))
         case View():
             raise value.whole()
-        case _Members() | _KeyedMembers():
-            raise _whole_loop()
+        case Members() | KeyedMembers():
+            raise whole_loop()
         case Mapping():
             return {str(key): _leaving(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset() | range() | GeneratorType() | map() | filter():

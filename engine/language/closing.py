@@ -6,19 +6,20 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+from engine.addresses import around, joined
 from engine.lab import Check, Declared, Lab
 from engine.language import reading
 from engine.language.document import Node, content
 from engine.language.jinja import compiled
+from engine.language.outputs import WrittenOutput, read_outputs
 from engine.language.playbook import Playbook
 from engine.language.problems import Problems
 from engine.language.static import KnownNames, when_template
-from engine.language.words import NAME, did_you_mean, sort_of
+from engine.language.words import did_you_mean, sort_of
 from engine.refs import Ref, Template, holds_unknown
 from engine.resource import SECRET
 from engine.templating import Filling, Scope, templates
 
-_LONG: Final = ("value", "sensitive", "description")
 _CHECK_KEYS: Final = (
     "name",
     "http",
@@ -47,6 +48,7 @@ class Closing:
         self._playbook = playbook
         self._lab = lab
         self._scope = scope
+        self._path = scope.space
         self._problems = problems
         self._names = KnownNames(playbook)
 
@@ -71,37 +73,25 @@ class Closing:
 
     def outputs(self) -> tuple[dict[str, Any], frozenset[str]]:
         """The outputs with their templates, and the names of those that are sensitive."""
-        node = reading.mapping(self._playbook.outputs, "`outputs`", self._problems)
         found: dict[str, Any] = {}
         sensitive = set()
-        for name, where, item in node.items() if node is not None else ():
-            if not NAME.match(name):
-                self._problems.add(
-                    where, f"`{name}` cannot name an output", "use letters, digits and _, a letter first"
-                )
-                continue
-            is_long = item.is_mapping and "value" in item.value
-            if is_long:
-                reading.known_keys(item, _LONG, f"the output `{name}`", self._problems)
-            value = content(item.value["value"] if is_long else item)
-            if self._fits(value):
-                found[name] = value
-                if self._is_sensitive(item if is_long else None, value):
-                    sensitive.add(name)
+        for output in read_outputs(self._playbook.outputs, self._problems):
+            if self._fits(output.value):
+                found[output.name] = output.value
+                if self._is_sensitive(output):
+                    sensitive.add(output.name)
         return found, frozenset(sensitive)
 
-    def _is_sensitive(self, node: Node | None, value: Any) -> bool:
-        said = node.get("sensitive") if node is not None else None
-        if said is not None:
-            try:
-                if reading.truth(said.value):
-                    return True
-            except ValueError as error:
-                self._problems.add(said.where, f"`sensitive` {error}")
-        secrets = {name for name, variable in self._playbook.variables.items() if variable.type == "secret"}
-        if any(use.name in secrets for template in templates(value) for use in compiled(template.text).uses):
+    def _is_sensitive(self, output: WrittenOutput) -> bool:
+        if output.sensitive:
             return True
-        return any(_tells_secret(ref, self._lab.resources) for ref in self._filled(value)[1])
+        secrets = {name for name, variable in self._playbook.variables.items() if variable.type == "secret"}
+        used = (use for template in templates(output.value) for use in compiled(template.text).uses)
+        if any(use.name in secrets for use in used):
+            return True
+        filling = Filling(self._scope)
+        filling.of(output.value)
+        return filling.sensitive or any(_tells_secret(ref, self._lab.resources) for ref in filling.touched)
 
     # -- checks --------------------------------------------------------------------------------------------
 
@@ -134,8 +124,9 @@ class Closing:
         sort = sorts[0]
         target = content(node.value[sort])
         self._check_target(sort, node, target)
+        name = name or str(target.text if isinstance(target, Template) else target)
         check = Check(
-            name=name or str(target.text if isinstance(target, Template) else target),
+            name=f"{self._path}: {name}" if self._path else name,
             sort=sort,
             target=target,
             host=self._host(node) if sort == "command" else None,
@@ -144,6 +135,7 @@ class Closing:
             expect=self._expect(node),
             timeout=self._timeout(node),
             where=node.where,
+            space=self._path,
         )
         self._check_keys(sort, node)
         return check if len(self._problems) == before else None
@@ -189,16 +181,19 @@ class Closing:
         if item is None or name is None:
             self._problems.add(node.where, "a `command` check needs `host`", "the host to run it on")
             return None
-        declared = self._lab.resources.get(name)
-        if name in self._lab.skipped:
+        address = joined(self._path, name)
+        declared = self._lab.resources.get(address)
+        if any(each in self._lab.skipped for each in around(address)):
             words = f"`{name}` is skipped: its `when` is false"
             self._problems.add(item.where, words, "give the check the same `when`")
-        elif (declared is None or declared.ssh is None) and name not in self._lab.names:
-            hosts = [each.address for each in self._lab.resources.values() if each.ssh is not None]
+        elif (declared is None or declared.ssh is None) and name not in self._lab.space(self._path).names:
+            start = joined(self._path, "")
+            there = [each.address for each in self._lab.resources.values() if each.ssh is not None]
+            hosts = [each.removeprefix(start) for each in there if each.startswith(start)]
             self._problems.add(
                 item.where, f"there is no host `{name}`", did_you_mean(name, hosts, "hosts are")
             )
-        return name
+        return address
 
     def _status(self, node: Node) -> int | None:
         item = node.get("status")

@@ -14,7 +14,8 @@ from engine.language import reading
 from engine.language.ansible_inventory import AnsibleHost, read_ansible
 from engine.language.builtins import RESERVED
 from engine.language.document import Node, content
-from engine.language.playbook import Kinds, Playbook, Written
+from engine.language.entries import Kinds, Written
+from engine.language.playbook import Playbook
 from engine.language.problems import Problems
 from engine.language.words import sort_of
 from engine.on_host import OnHost
@@ -77,22 +78,23 @@ def read_machines(root: Node, path: Path, problems: Problems) -> Machines:
 def on_own_machines(book: Playbook, machines: Machines, kinds: Kinds, problems: Problems) -> Playbook:
     """The playbook with the inventory's machines among its resources; problems for what needs a cloud."""
     named = {each.name: each for each in machines.listed}
-    for entry in book.entries:
+    for entry in (entry for each in book.books() for entry in each.entries):
         if not entry.kind.already_there and not issubclass(entry.kind, OnHost):
             words = f"`{entry.kind.kind}` needs a cloud, and the inventory says `target: ssh`"
             problems.add(entry.kind_where, words, "use an inventory with `target: sandbox` or `target: aws`")
-        if entry.name in named:
-            words = f"`{entry.name}` is a host of the inventory too, at {named[entry.name].where}"
-            problems.add(entry.where, words, "rename one of the two")
+    for part in book.parts:
+        if part.name in named:
+            words = f"`{part.name}` is a host of the inventory too, at {named[part.name].where}"
+            problems.add(part.where, words, "rename one of the two")
     for name, each in named.items():
-        if name in RESERVED or name in book.variables:
+        if name in RESERVED or name in book.variables or name in book.uses:
             problems.add(each.where, f"`{name}` has another meaning in templates", "choose another name")
     kind = kinds["ssh_host"]
     entries = [
         Written(each.name, each.where, kind, each.where, each.fields, keywords={"ssh": each.login})
         for each in machines.listed
     ]
-    return replace(book, entries=(*entries, *book.entries))
+    return replace(book, parts=(*entries, *book.parts))
 
 
 # -- `hosts` -------------------------------------------------------------------------------------------------

@@ -7,12 +7,13 @@ from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
+from engine.addresses import around, joined
 from engine.errors import Where
-from engine.lab import Declared, Lab, Need, NeedSort
+from engine.lab import Declared, Lab, Need, NeedSort, UsedLab
 from engine.language.expansion import Depends, Expansion
 from engine.language.problems import Problems
 from engine.language.words import did_you_mean, nearest
-from engine.refs import Ref
+from engine.refs import Ref, Unknown
 from engine.templating import Filling, Scope
 
 Uses = Mapping[str, Collection[Ref]]
@@ -22,7 +23,15 @@ Uses = Mapping[str, Collection[Ref]]
 class Needs:
     """Finds the needs of every resource of one lab."""
 
-    def __init__(self, expansion: Expansion, lab: Lab, problems: Problems) -> None:
+    def __init__(
+        self,
+        expansion: Expansion,
+        lab: Lab,
+        problems: Problems,
+        used: Mapping[str, UsedLab | Unknown] | None = None,
+    ) -> None:
+        """`used` are the labs that this one uses, by what it calls them."""
+        self._used = used or {}
         self._expansion = expansion
         self._scope = Scope(lab, {})
         self._problems = problems
@@ -46,10 +55,14 @@ class Needs:
         for name in self._depends(declared):
             found[name] = "after"
         via = declared.ssh.via if declared.ssh is not None else None
-        if via is not None and self._is_host(via, "via", declared, places["via"]):
+        if via is not None and self._is_lent(via):
+            self._check_lent(via, "via", declared, places["via"])
+        elif via is not None and self._is_host(via, "via", declared, places["via"]):
             found[via] = "after"
         host = declared.host
-        if host is not None and self._is_host(host, "host", declared, places["host"]):
+        if host is not None and self._is_lent(host):
+            self._check_lent(host, "host", declared, places["host"])
+        elif host is not None and self._is_host(host, "host", declared, places["host"]):
             # What logging in to its host takes: an address of its own, say.
             for name in self._on_the_way(host, logins):
                 found.setdefault(name, "after")
@@ -82,38 +95,62 @@ class Needs:
             ssh = self._declared[step].ssh
             step = ssh.via if ssh is not None else None
 
+    def _is_lent(self, name: str) -> bool:
+        """Whether `name` means a host of another lab."""
+        return name not in self._declared and any(name.startswith(f"{used}.") for used in self._used)
+
+    def _check_lent(self, name: str, word: str, declared: Declared, where: Where) -> None:
+        """A problem where a host of another lab cannot be what `word` says."""
+        said = _local(name, declared.space)
+        called = next(used for used in self._used if name.startswith(f"{used}."))
+        lab, host = self._used[called], name[len(called) + 1 :]
+        if word == "host":
+            words = f"`host: {said}` is a host of another lab, and a lab works on its own hosts only"
+            self._problems.add(where, words, f"a host of this lab can be reached through it: `via: {said}`")
+        elif not isinstance(lab, Unknown) and host not in lab.hosts:
+            remedy = did_you_mean(host, lab.hosts, "its hosts are" if lab.hosts else "a host of it")
+            self._problems.add(where, f"`{word}: {said}`: `{lab.name}` has no host `{host}`", remedy)
+
     def _is_host(self, name: str, word: str, declared: Declared, where: Where) -> bool:
         """Whether `name` is a host to live on or to go through; a problem if not."""
         there = self._declared.get(name)
+        said = _local(name, declared.space)
+        written = f"`{word}: {said}`"
         if there is not None and name != declared.address:
             if there.kind.is_host and there.ssh is not None:
                 return True
-            remedy = "give it the keyword `ssh`" if there.kind.is_host else self._hosts_remedy(name)
+            remedy = "give it the keyword `ssh`" if there.kind.is_host else self._hosts_remedy(name, declared)
             words = (
                 "says nothing about `ssh`"
                 if there.kind.is_host
                 else f"is no host, but of kind {there.kind.kind}"
             )
-            self._problems.add(where, f"`{word}: {name}`: `{name}` {words}", remedy)
+            self._problems.add(where, f"{written}: `{said}` {words}", remedy)
         elif name == declared.address:
-            self._problems.add(where, f"`{word}: {name}`: a host cannot be reached through itself")
+            self._problems.add(where, f"{written}: a host cannot be reached through itself")
         elif self._expansion.members(name):
-            words = f"`{word}: {name}`: `{name}` is a loop, not one host"
-            self._problems.add(
-                where, words, f"write `{self._expansion.members(name)[0]}`, or loop over its members"
-            )
+            members = [_local(each, declared.space) for each in self._expansion.members(name)]
+            if name in self._expansion.spaces:
+                words = f"{written}: `{said}` is an included playbook, not one host"
+                self._problems.add(where, words, f"write `{said}.HOST`")
+            else:
+                words = f"{written}: `{said}` is a loop, not one host"
+                self._problems.add(where, words, f"write `{members[0]}`, or loop over its members")
         elif not self._expansion.is_absent(name):
-            self._problems.add(where, f"`{word}: {name}`: there is no `{name}`", self._hosts_remedy(name))
-        elif name in self._expansion.skipped or name.partition("[")[0] in self._expansion.skipped:
-            words = f"`{declared.address}` is there, but its host `{name}` is skipped: its `when` is false"
+            self._problems.add(where, f"{written}: there is no `{said}`", self._hosts_remedy(name, declared))
+        elif any(each in self._expansion.skipped for each in around(name)):
+            here = _local(declared.address, declared.space)
+            words = f"`{here}` is there, but its host `{said}` is skipped: its `when` is false"
             self._problems.add(where, words, "give both the same `when`")
         return False
 
-    def _hosts_remedy(self, name: str) -> str:
+    def _hosts_remedy(self, name: str, declared: Declared) -> str:
         hosts = [
-            each.address for each in self._declared.values() if each.kind.is_host and each.ssh is not None
+            _local(each.address, declared.space)
+            for each in self._declared.values()
+            if each.kind.is_host and each.ssh is not None and _is_seen(each.address, declared.space)
         ]
-        return did_you_mean(name, hosts, "hosts are" if hosts else "a host")
+        return did_you_mean(_local(name, declared.space), hosts, "hosts are" if hosts else "a host")
 
     def _depends(self, declared: Declared) -> Iterator[str]:
         for each in self._expansion.depends[declared.address]:
@@ -121,15 +158,29 @@ class Needs:
             if members:
                 yield from (member for member in members if member != declared.address)
                 if declared.address in members and each.name == declared.address:
-                    self._problems.add(each.where, f"`{declared.address}` depends on itself", "take it out")
+                    here = _local(declared.address, declared.space)
+                    self._problems.add(each.where, f"`{here}` depends on itself", "take it out")
             elif not self._expansion.is_absent(each.name):
-                self._unknown(each)
+                self._unknown(each, declared)
 
-    def _unknown(self, each: Depends) -> None:
-        names = {address.partition("[")[0] for address in self._declared} | self._expansion.skipped
-        near = nearest(each.name, names)
-        remedy = f"did you mean `{near}`?" if near else did_you_mean(each.name, names, "there are")
-        self._problems.add(each.where, f"`depends_on`: there is no `{each.name}`", remedy)
+    def _unknown(self, each: Depends, declared: Declared) -> None:
+        space = declared.space
+        known = {address.partition("[")[0] for address in self._declared} | self._expansion.skipped
+        names = {_local(name, space) for name in known if _is_seen(name, space)}
+        said = _local(each.name, space)
+        near = nearest(said, names)
+        remedy = f"did you mean `{near}`?" if near else did_you_mean(said, names, "there are")
+        self._problems.add(each.where, f"`depends_on`: there is no `{said}`", remedy)
+
+
+def _local(address: str, space: str) -> str:
+    """What the playbook at `space` calls the thing at `address`; other playbooks' things keep theirs."""
+    return address.removeprefix(joined(space, ""))
+
+
+def _is_seen(address: str, space: str) -> bool:
+    """Whether the playbook at `space` has a name for what is at `address`."""
+    return address.startswith(joined(space, ""))
 
 
 def in_order(resources: Mapping[str, Declared], problems: Problems) -> list[str]:

@@ -1,4 +1,4 @@
-"""The playbook as written: entries with their keywords, blocks undone, nothing evaluated yet."""
+"""The playbook as written: variables, entries, outputs and checks, nothing evaluated yet."""
 
 from __future__ import annotations
 
@@ -6,57 +6,32 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from engine.errors import Invalid, Problem, Where
 from engine.language import reading
-from engine.language.ansible import ENTRY_WORDS, KIND_WORDS, NOT_KINDS
 from engine.language.builtins import RESERVED
 from engine.language.document import Node, content, read
+from engine.language.entries import Entries, Included, Kinds, Written
 from engine.language.problems import Problems
 from engine.language.secrets import find_written
 from engine.language.variables import Variable, declare
-from engine.language.words import NAME, did_you_mean, nearest, one_of, sort_of
-from engine.refs import Template
-from engine.resource import SECRET, Resource
+from engine.language.words import NAME, sort_of
+from engine.local_files import PlaybookFiles, shown
 
-_KEYS: Final = ("name", "description", "vars", "resources", "outputs", "checks")
-_OVERRIDES: Final = ("host", "ssh", "protect", "retain", "timeout", "no_log")
-"""Keywords of a block that an entry's own replace."""
-_OWN: Final = ("ignore_changes",)
-KEYWORDS: Final = ("name", *_OVERRIDES, *_OWN, "when", "loop", "depends_on", "tags")
-SSH_KEYS: Final = ("user", "key", "port", "via", "forward_agent", "host")
+_KEYS: Final = ("name", "description", "vars", "uses", "resources", "outputs", "checks")
 _PLAYBOOK_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,38}[A-Za-z0-9])?\Z")
-_MOST_BLOCKS = 10
+_MOST_INCLUDES = 10
 _TOP_WORDS = {
     "hosts": "this is a playbook of Ansible: see `labctl init hw02` for one of labctl",
     "tasks": "write the entries under `resources`",
     "variables": "write `vars`",
-    "include": "labctl cannot take in other playbooks yet: write the entries here",
+    "include": "write it as an entry under `resources`: `- {name: net, include: FILE}`",
+    "use": "write `uses`",
     "target": "`target` belongs in the inventory",
     "students": "`students` belongs in the inventory",
     "tags": "`tags` of all resources belong in the inventory",
 }
-
-Kinds = Mapping[str, type[Resource]]
-
-
-@dataclass(frozen=True)
-class Written:
-    """One entry with everything that it and the blocks around it say."""
-
-    name: str
-    where: Where
-    kind: type[Resource]
-    kind_where: Where
-    fields: Node
-    """A mapping, perhaps empty."""
-    keywords: Mapping[str, Node] = field(default_factory=dict)
-    """`host`, `ssh`, `protect`, `retain`, `timeout`, `no_log`, `ignore_changes`; the innermost."""
-    whens: tuple[Node, ...] = ()
-    loop: Node | None = None
-    depends: tuple[Node, ...] = ()
-    tags: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,15 +41,135 @@ class Playbook:
     path: Path
     name: str
     variables: Mapping[str, Variable]
-    entries: tuple[Written, ...] = ()
+    parts: tuple[Written | Included, ...] = ()
+    """Resources and includes, in the file's order."""
     unread: frozenset[str] = frozenset()
     """Names of entries that could not be read; their problems are told, references to them are not."""
+    uses: Mapping[str, Node] = field(default_factory=dict)
+    """The names of the labs that it uses, by the names that it gives them."""
+    uses_places: Mapping[str, Where] = field(default_factory=dict)
     outputs: Node | None = None
     checks: Node | None = None
+    files: PlaybookFiles = field(default_factory=lambda: PlaybookFiles(()))
+    """What it may read: what lies beside it, and in `templates/`."""
+
+    @property
+    def entries(self) -> tuple[Written, ...]:
+        """Its resources."""
+        return tuple(part for part in self.parts if isinstance(part, Written))
+
+    @property
+    def includes(self) -> tuple[Included, ...]:
+        """The playbooks that it includes."""
+        return tuple(part for part in self.parts if isinstance(part, Included))
+
+    def books(self) -> Iterator[Playbook]:
+        """This playbook and all that it includes, each once."""
+        seen: dict[int, Playbook] = {}
+        waiting = [self]
+        while waiting:
+            book = waiting.pop()
+            if id(book) not in seen:
+                seen[id(book)] = book
+                waiting += [each.book for each in book.includes if each.book is not None]
+        yield from seen.values()
 
 
 def read_playbook(path: Path, kinds: Kinds, problems: Problems) -> Playbook:
-    """The playbook at `path`, as far as it can be read; raises Invalid where it cannot be read at all."""
+    """The playbook at `path` with those that it includes, as far as they can be read.
+
+    Raises Invalid where it cannot be read at all.
+    """
+    return _Library(kinds, problems).playbook(path, _files(path))
+
+
+def _files(playbook: Path) -> PlaybookFiles:
+    folder = playbook.absolute().parent
+    places = dict.fromkeys([folder, folder.parent / "templates", Path("templates").absolute()])
+    return PlaybookFiles(tuple(places))
+
+
+class _Library:
+    """The playbooks of one load, each read once."""
+
+    def __init__(self, kinds: Kinds, problems: Problems) -> None:
+        self._kinds = kinds
+        self._problems = problems
+        self._read: dict[Path, Playbook | None] = {}
+        self._open: list[Path] = []
+        """Those being read, the outermost first."""
+
+    def playbook(self, path: Path, files: PlaybookFiles) -> Playbook:
+        """The playbook at `path`, which may read `files`. Raises Invalid."""
+        problems = self._problems
+        root = _root(path)
+        self._open.append(path.resolve())
+        try:
+            reading.known_keys(root, _KEYS, "a playbook", problems, _TOP_WORDS)
+            find_written(root, problems)
+            reading.text(root.get("description"), "`description`", problems)
+            variables = declare(root.get("vars"), problems)
+            uses = _uses(root.get("uses"), problems)
+            reader = Entries(self._kinds, lambda node: self._included(node, files), problems)
+            parts = reader.of(root.get("resources"))
+            _check_names(parts, variables, uses, problems)
+            return Playbook(
+                path=path,
+                name=_name(root, path, problems),
+                variables=variables,
+                parts=parts,
+                unread=frozenset(reader.unread),
+                uses={name: node for name, (_, node) in uses.items()},
+                uses_places={name: where for name, (where, _) in uses.items()},
+                outputs=root.get("outputs"),
+                checks=root.get("checks"),
+                files=files,
+            )
+        finally:
+            self._open.pop()
+
+    def _included(self, node: Node, files: PlaybookFiles) -> Playbook | None:
+        """The playbook that an `include` names; None, and a problem, where it cannot be had."""
+        path = self._place(node, files)
+        if path is None:
+            return None
+        if path in self._open:
+            ring = [*self._open[self._open.index(path) :], path]
+            words = f"playbooks include each other in a ring: {' → '.join(shown(each) for each in ring)}"
+            self._problems.add(node.where, words, "take one of these includes out")
+            return None
+        if len(self._open) > _MOST_INCLUDES:
+            self._problems.add(node.where, f"includes are nested more than {_MOST_INCLUDES} deep")
+            return None
+        if path not in self._read:
+            self._read[path] = None
+            with self._problems.catching():
+                self._read[path] = self.playbook(Path(shown(path)), _inner_files(path, files))
+        return self._read[path]
+
+    def _place(self, node: Node, files: PlaybookFiles) -> Path | None:
+        if not isinstance(content(node), str):
+            words = f"`include` must name a file as it is, not {sort_of(content(node))}"
+            templated = isinstance(node.value, str)
+            remedy = "choose among several by `when`" if templated else "write `include: FILE.yml`"
+            self._problems.add(node.where, words, remedy)
+            return None
+        try:
+            return files.find(str(node.value))
+        except ValueError as error:
+            self._problems.add(node.where, str(error))
+            return None
+
+
+def _inner_files(path: Path, files: PlaybookFiles) -> PlaybookFiles:
+    """What an included playbook may read: what lies beside it first, and all that the outer one may."""
+    near = [path.parent, path.parent.parent / "templates"]
+    roots = [each.resolve() for each in files.folders]
+    own = [each for each in near if any(each.is_relative_to(root) for root in roots)]
+    return PlaybookFiles(tuple(dict.fromkeys([*own, *files.folders])))
+
+
+def _root(path: Path) -> Node:
     root = read(path)
     if root is None:
         raise Invalid(
@@ -86,22 +181,7 @@ def read_playbook(path: Path, kinds: Kinds, problems: Problems) -> Playbook:
         )
         words = f"a playbook must be a mapping, not {sort_of(content(root))}"
         raise Invalid([Problem(root.where, words, remedy or "it begins with `name:` and `resources:`")])
-    reading.known_keys(root, _KEYS, "a playbook", problems, _TOP_WORDS)
-    find_written(root, problems)
-    reading.text(root.get("description"), "`description`", problems)
-    variables = declare(root.get("vars"), problems)
-    reader = _Entries(kinds, problems)
-    entries = reader.of(root.get("resources"))
-    _check_names(entries, variables, problems)
-    return Playbook(
-        path=path,
-        name=_name(root, path, problems),
-        variables=variables,
-        entries=entries,
-        unread=frozenset(reader.unread),
-        outputs=root.get("outputs"),
-        checks=root.get("checks"),
-    )
+    return root
 
 
 def _name(root: Node, path: Path, problems: Problems) -> str:
@@ -114,9 +194,45 @@ def _name(root: Node, path: Path, problems: Problems) -> str:
     return name
 
 
-def _check_names(entries: Collection[Written], variables: Mapping[str, Variable], problems: Problems) -> None:
-    seen: dict[str, Where] = {}
-    for entry in entries:
+def _uses(node: Node | None, problems: Problems) -> dict[str, tuple[Where, Node]]:
+    """The labs of `uses`, by the names that templates have for them, each with its place."""
+    if node is None or node.value is None:
+        return {}
+    if node.is_mapping:
+        given = [(name, where, item) for name, where, item in node.items()]
+    else:
+        items = node.value if node.is_list else [node]
+        given = [(str(item.value).partition("@")[0], item.where, item) for item in items]
+    found: dict[str, tuple[Where, Node]] = {}
+    for name, where, item in given:
+        if not isinstance(item.value, str) or not item.value:
+            words = f"`uses` must name a lab, not {sort_of(content(item))}"
+            problems.add(item.where, words, "such as `uses: base@fall2026`, or `uses: {base: base@fall2026}`")
+        elif not NAME.match(name):
+            words = f"`{name}` cannot stand in templates: letters, digits and _ only, a letter first"
+            problems.add(where, words, f"give it a name: `uses: {{base: {item.value}}}`")
+        elif name in RESERVED:
+            problems.add(where, f"`{name}` has a meaning of its own in templates", "choose another name")
+        elif name in found:
+            problems.add(where, f"two labs are called `{name}` here", f"write `uses: {{NAME: {item.value}}}`")
+        else:
+            found[name] = (where, item)
+    return found
+
+
+def _check_names(
+    parts: Collection[Written | Included],
+    variables: Mapping[str, Variable],
+    uses: Mapping[str, tuple[Where, Node]],
+    problems: Problems,
+) -> None:
+    for name, (where, _) in uses.items():
+        if name in variables:
+            line = variables[name].where.line
+            words = f"`{name}` is a variable too, on line {line}"
+            problems.add(where, words, "rename one of the two: `uses: {NAME: LAB}`")
+    seen: dict[str, Where] = {name: where for name, (where, _) in uses.items()}
+    for entry in parts:
         if entry.name in variables:
             line = variables[entry.name].where.line
             problems.add(
@@ -130,198 +246,3 @@ def _check_names(entries: Collection[Written], variables: Mapping[str, Variable]
                 "rename one of the two",
             )
         seen.setdefault(entry.name, entry.where)
-
-
-@dataclass(frozen=True)
-class _Shared:
-    """What the blocks around an entry say."""
-
-    keywords: Mapping[str, Node] = field(default_factory=dict)
-    whens: tuple[Node, ...] = ()
-    loop: Node | None = None
-    depends: tuple[Node, ...] = ()
-    tags: tuple[Node, ...] = ()
-
-    def with_keywords_of(self, node: Node, problems: Problems) -> _Shared:
-        """The same with the keywords of `node`, an entry or block within, added."""
-        loop = node.get("loop")
-        if loop is not None and self.loop is not None:
-            problems.add(
-                node.keys["loop"], "a `loop` within a `loop`", "loop once, over a list of all combinations"
-            )
-        whens, depends, tags = (_present(node, key) for key in ("when", "depends_on", "tags"))
-        own = {key: node.value[key] for key in (*_OVERRIDES, *_OWN) if node.get(key) is not None}
-        return _Shared(
-            keywords={**self.keywords, **own},
-            whens=self.whens + whens,
-            loop=loop or self.loop,
-            depends=self.depends + depends,
-            tags=self.tags + tags,
-        )
-
-
-def _present(node: Node, key: str) -> tuple[Node, ...]:
-    found = node.get(key)
-    return () if found is None or found.value is None else (found,)
-
-
-class _Entries:
-    def __init__(self, kinds: Kinds, problems: Problems) -> None:
-        self._kinds = kinds
-        self._problems = problems
-        self.unread: set[str] = set()
-
-    def of(self, node: Node | None) -> tuple[Written, ...]:
-        return tuple(self._list(node, "`resources`", _Shared(), 0))
-
-    def _list(self, node: Node | None, what: str, shared: _Shared, depth: int) -> Iterator[Written]:
-        if node is None or node.value is None:
-            return
-        if not node.is_list:
-            remedy = "write one entry for each, beginning with `- name:`"
-            self._problems.add(node.where, f"{what} must be a list, not {sort_of(content(node))}", remedy)
-            return
-        if depth > _MOST_BLOCKS:
-            self._problems.add(node.where, f"blocks are nested more than {_MOST_BLOCKS} deep")
-            return
-        for item in node.value:
-            yield from self._entry(item, shared, depth)
-
-    def _entry(self, node: Node, shared: _Shared, depth: int) -> Iterator[Written]:
-        if not node.is_mapping:
-            words = f"an entry must be a mapping, not {sort_of(content(node))}"
-            self._problems.add(node.where, words, "write `- name: …` and a kind")
-        elif "include" in node.value or "import_playbook" in node.value:
-            key = next(key for key in ("include", "import_playbook") if key in node.value)
-            self._problems.add(
-                node.keys[key], "labctl cannot take in other playbooks yet", "write the entries here"
-            )
-        elif "block" in node.value:
-            yield from self._block(node, shared, depth)
-        else:
-            written = self._resource(node, shared)
-            if written is not None:
-                yield written
-
-    def _block(self, node: Node, shared: _Shared, depth: int) -> Iterator[Written]:
-        allowed = ("block", *(word for word in KEYWORDS if word not in _OWN))
-        for key, where, _ in node.items():
-            if key in self._kinds:
-                remedy = "write it as an entry of the block"
-                self._problems.add(where, f"the kind `{key}` stands beside a `block`", remedy)
-            elif key == "ignore_changes":
-                self._problems.add(
-                    where, "a block has no `ignore_changes`", "write it in the entries that it is about"
-                )
-            elif key not in allowed:
-                remedy = ENTRY_WORDS.get(key) or did_you_mean(key, allowed, "it may have")
-                self._problems.add(where, f"a block has no `{key}`", remedy)
-        inner = shared.with_keywords_of(node, self._problems)
-        yield from self._list(node.get("block"), "`block`", inner, depth + 1)
-
-    def _resource(self, node: Node, shared: _Shared) -> Written | None:
-        name = self._name(node)
-        kind_key = self._kind(node)
-        fields = self._fields(node.value[kind_key], self._kinds[kind_key]) if kind_key is not None else None
-        if name is None or kind_key is None or fields is None:
-            self.unread.update([name] if name is not None else [])
-            return None
-        kind = self._kinds[kind_key]
-        own = shared.with_keywords_of(node, self._problems)
-        written = Written(
-            name=name,
-            where=node.where,
-            kind=kind,
-            kind_where=node.keys[kind_key],
-            fields=fields,
-            keywords=own.keywords,
-            whens=own.whens,
-            loop=own.loop,
-            depends=own.depends,
-            tags=own.tags,
-        )
-        _find_secret_fields(written, self._problems)
-        return written
-
-    def _name(self, node: Node) -> str | None:
-        given = node.get("name")
-        if given is None:
-            remedy = "write `name: …`; references and plans use it"
-            self._problems.add(node.where, "the resource has no `name`", remedy)
-            return None
-        name = reading.text(given, "`name`", self._problems)
-        if name is None:
-            return None
-        if not NAME.match(name) or len(name) > 64:
-            suggestion = re.sub(r"\W+", "_", name).strip("_").casefold()
-            remedy = f"such as `{suggestion}`" if NAME.match(suggestion) and len(suggestion) <= 64 else ""
-            what = f"`{name}` cannot name a resource: letters, digits and _ only, a letter first"
-            self._problems.add(given.where, what, remedy)
-            return None
-        if name in RESERVED:
-            self._problems.add(
-                given.where, f"`{name}` has a meaning of its own in templates", "choose another name"
-            )
-            return None
-        return name
-
-    def _kind(self, node: Node) -> str | None:
-        """The key of the entry's kind; problems for everything else that is neither kind nor keyword."""
-        found = [key for key in node.value if key in self._kinds]
-        strange = [key for key in node.value if key not in self._kinds and key not in KEYWORDS]
-        for key in strange:
-            self._problems.add(node.keys[key], *self._strange(key, bool(found)))
-        if len(found) > 1:
-            self._problems.add(
-                node.keys[found[1]], f"one entry has the kinds {one_of(found, 'and')}", "write two entries"
-            )
-            return None
-        if not found and not strange:
-            words = "the entry has no kind"
-            self._problems.add(node.where, words, f"such as {one_of(list(self._kinds)[:3])}")
-        return found[0] if found else None
-
-    def _strange(self, key: str, has_kind: bool) -> tuple[str, str]:
-        """What is wrong with `key` on an entry, and what to write."""
-        if key in ENTRY_WORDS:
-            return f"`{key}` means nothing here", ENTRY_WORDS[key]
-        plain = key.rsplit(".", 1)[-1]
-        if plain in NOT_KINDS and plain not in self._kinds:
-            return f"`{plain}` is not a kind", NOT_KINDS[plain]
-        wanted = plain if plain in self._kinds else KIND_WORDS.get(plain, "")
-        if wanted in self._kinds:
-            return f"`{key}` is not a kind", f"write `{wanted}`"
-        near = nearest(plain, [*KEYWORDS, "block"] if has_kind else [*self._kinds, *KEYWORDS, "block"])
-        if has_kind:
-            words = f"`{key}` is no keyword"
-            return (
-                words,
-                f"did you mean `{near}`?"
-                if near
-                else f"fields go under the kind; keywords: {one_of(KEYWORDS)}",
-            )
-        return (
-            f"there is no kind `{key}`",
-            f"did you mean `{near}`?" if near else "`labctl schema` lists the kinds",
-        )
-
-    def _fields(self, node: Node, kind: type[Resource]) -> Node | None:
-        if node.is_mapping or node.value is None:
-            return node if node.is_mapping else Node(node.where, {}, {})
-        first = next(iter(kind.model_fields), "field")
-        words = f"`{kind.kind}` must be a mapping of fields, not {sort_of(content(node))}"
-        self._problems.add(node.where, words, f"such as `{kind.kind}: {{{first}: …}}`")
-        return None
-
-
-def _find_secret_fields(written: Written, problems: Problems) -> None:
-    for name, info in written.kind.model_fields.items():
-        node = written.fields.get(name) if SECRET in info.metadata else None
-        value: Any = content(node) if node is not None else None
-        if node is not None and isinstance(value, str) and value and not isinstance(value, Template):
-            remedy = f'declare a variable of `type: secret` and write `{name}: "{{{{ … }}}}"`'
-            problems.add(
-                node.where,
-                f"`{name}` of {written.kind.kind} is a secret: it does not belong in a playbook",
-                remedy,
-            )

@@ -10,7 +10,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from engine.language.documentation import documentation
-from engine.language.playbook import SSH_KEYS
+from engine.language.entries import SSH_KEYS
 from engine.language.secrets import SOURCES
 from engine.language.variables import TYPES
 from engine.on_host import OnHost

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from engine.errors import Where
+from engine.lab import UsedLab
 from engine.language.document import Node
 from engine.language.problems import Problems
 from engine.language.words import did_you_mean
@@ -36,6 +37,12 @@ class Outside(Protocol):
 
     def secret(self, source: Mapping[str, str]) -> str | Unknown:
         """The value of `{"ssm": name}` or `{"secretsmanager": name}`."""
+
+    def used_lab(self, ledger: str, name: str) -> UsedLab | Unknown | None:
+        """What the ledger at `ledger` remembers of another lab; None where it was never applied.
+
+        Unknown where that need not be known now.
+        """
 
 
 def source_of(

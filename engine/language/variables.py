@@ -5,16 +5,17 @@ from __future__ import annotations
 import ipaddress
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import Invalid, Where
-from engine.lab import Lab, Target
+from engine.lab import Handed, Lab, Target
 from engine.language import reading
 from engine.language.builtins import RESERVED
 from engine.language.document import Node, content, parse
-from engine.language.jinja import Wrong
+from engine.language.jinja import Wrong, compiled
 from engine.language.problems import Problems
 from engine.language.secrets import Outside, read_source, source_of
 from engine.language.words import NAME, did_you_mean, one_of, sort_of
@@ -47,10 +48,19 @@ class Given:
     """A value for a variable from outside the playbook."""
 
     value: Any
-    """Plain text from the command line or a roster, or a Node of the inventory."""
+    """Plain text from the command line or a roster, a Node of the inventory, Filled or Handed."""
     where: Where | None
     origin: str
     """How messages name it: `-e`, `the roster`, `the inventory`."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A value that the including playbook gives, filled in with that playbook's names."""
+
+    value: Any
+    literal: bool
+    """Whether it stands there as it is, without any template."""
 
 
 def declare(node: Node | None, problems: Problems) -> dict[str, Variable]:
@@ -216,8 +226,12 @@ class Settings:
     outside: Outside
     missing: str
     """What to do about a variable without a value; `{name}` stands for it."""
+    uses: Mapping[str, Callable[[Names], Any]] = field(default_factory=dict)
+    """Makers of what templates see of other labs; these are named by other names."""
     secrets: set[str] = field(default_factory=set)
     """The values of secrets, as they become known."""
+    space: str = ""
+    """The path of the included playbook whose variables they are; empty for the lab's own."""
 
 
 def resolve(settings: Settings, problems: Problems) -> Names:
@@ -226,12 +240,15 @@ def resolve(settings: Settings, problems: Problems) -> Names:
     names = Names({})
     for name, variable in settings.variables.items():
         makers[name] = _Maker(variable, settings, names, problems)
+    makers |= {name: partial(make, names) for name, make in settings.uses.items()}
     names._makers.update(makers)
     for name in settings.variables:
         try:
             names[name]
         except Wrong as wrong:
             problems.add(settings.variables[name].where, wrong.what, wrong.remedy)
+    for name in settings.uses:
+        names[name]
     return names
 
 
@@ -258,11 +275,28 @@ class _Maker:
                 )
                 return UNKNOWN
             given = Given(self.variable.default, self.variable.default.where, "its default")
+            if self._hangs_on_handed(self.variable.default):
+                value = content(self.variable.default)
+                given = replace(given, value=handed(self.variable, value, self.settings.space, given.where))
         return self._converted(given)
+
+    def _hangs_on_handed(self, node: Node) -> bool:
+        """Whether a default uses a variable that hangs on the including playbook's resources."""
+        if not self.settings.space:
+            return False
+        try:
+            used = {use.name for each in templates(content(node)) for use in compiled(each.text).uses}
+            return any(isinstance(self.names[name], Handed) for name in used if name in self.names)
+        except Wrong:
+            return False  # its evaluation tells the problem
 
     def _converted(self, given: Given) -> Any:
         value = given.value
+        if isinstance(value, Handed):
+            return value
         try:
+            if isinstance(value, Filled):
+                return convert(self.variable, value.value)
             if isinstance(value, Node):
                 return convert(self.variable, self._filled(value))
             return convert(self.variable, _from_text(self.variable, value))
@@ -289,8 +323,23 @@ class _Maker:
         if given is None:
             assert self.variable.source is not None
             given = Given(self.variable.source, self.variable.source.where, "its `from`")
+        if isinstance(given.value, Handed):
+            return given.value
+        if isinstance(given.value, Filled):
+            return self._secret_filled(given, given.value)
+        return self._secret_from(given, given.value)
+
+    def _secret_filled(self, given: Given, filled: Filled) -> Any:
+        """A secret of the including playbook, or a source that it names."""
+        if filled.literal or not isinstance(filled.value, str):
+            return self._secret_from(given, filled.value)
+        self.settings.secrets.add(filled.value)
+        return filled.value
+
+    def _secret_from(self, given: Given, written: Any) -> Any:
+        name = self.variable.name
         try:
-            raw = self._filled(given.value) if isinstance(given.value, Node) else given.value
+            raw = self._filled(written) if isinstance(written, Node) else written
         except Invalid as invalid:
             self.problems.extend_elsewhere(invalid.problems)
             return UNKNOWN
@@ -317,6 +366,17 @@ def _from_text(variable: Variable, text: str) -> Any:
     except Invalid as invalid:
         raise ValueError(f"cannot be read: {invalid.problems[0].what}") from None
     return content(node) if node is not None else None
+
+
+def handed(
+    variable: Variable,
+    value: Any,
+    space: str,
+    where: Where | None,
+    own: Mapping[str, Any] | None = None,
+) -> Handed:
+    """The value of a variable that can be filled in only as resources become known."""
+    return Handed(value, space, partial(convert, variable), own or {}, where)
 
 
 def convert(variable: Variable, value: Any) -> Any:
@@ -412,4 +472,5 @@ _CONVERSIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "choice": lambda value: value,
     "cidr": _cidr,
     "port": _port,
+    "secret": lambda value: value,
 }

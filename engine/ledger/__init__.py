@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from engine.change import Entry
+from engine.lab import Use
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,17 @@ class Holder:
     machine: str
     command: str
     since: datetime
+
+
+@dataclass(frozen=True)
+class KeptOutputs:
+    """What a lab put out when it was last applied."""
+
+    values: Mapping[str, Any]
+    unknown: frozenset[str] = frozenset()
+    """The names of those that its last apply did not come to tell."""
+    sensitive: frozenset[str] = frozenset()
+    """The names of those whose values are not kept."""
 
 
 class Ledger(Protocol):
@@ -86,6 +98,30 @@ class Ledger(Protocol):
 
     def history(self, lab: str) -> Sequence[Event]:
         """The lab's history, oldest first."""
+        ...
+
+    def holder(self, lab: str) -> Holder | None:
+        """Who is changing the lab now."""
+        ...
+
+    def keep_outputs(self, lab: str, outputs: KeptOutputs | None) -> None:
+        """Remember what the lab puts out, for labs that use it; None forgets it."""
+        ...
+
+    def outputs(self, lab: str) -> KeptOutputs | None:
+        """What the lab put out when it was last applied; None where that is not remembered."""
+        ...
+
+    def use(self, lab: str, uses: Collection[Use]) -> None:
+        """Remember what `lab` uses of other labs, in place of what it used before."""
+        ...
+
+    def uses(self, lab: str) -> list[Use]:
+        """What `lab` uses of other labs."""
+        ...
+
+    def users(self, lab: str) -> dict[str, Use]:
+        """By name, the labs that use `lab`, and what of it."""
         ...
 
     def keep_plan(self, lab: str, plan: Mapping[str, Any]) -> None:

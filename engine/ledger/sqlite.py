@@ -10,7 +10,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
@@ -19,8 +19,8 @@ from typing import Any, Final, TypeVar
 
 from engine.change import Entry
 from engine.errors import LabctlError, Locked
-from engine.lab import Need
-from engine.ledger import Event, Holder
+from engine.lab import Need, Use
+from engine.ledger import Event, Holder, KeptOutputs
 from engine.ledger.process import alive, started
 from engine.ledger.who import who
 
@@ -44,6 +44,9 @@ CREATE INDEX IF NOT EXISTS events_by_lab ON events (lab, seq);
 CREATE TABLE IF NOT EXISTS locks (
     lab TEXT PRIMARY KEY, who TEXT NOT NULL, pid INTEGER NOT NULL, started TEXT NOT NULL,
     machine TEXT NOT NULL, command TEXT NOT NULL, since TEXT NOT NULL, secret TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS outputs (lab TEXT PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS uses (
+    user TEXT NOT NULL, lab TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (user, lab));
 CREATE TABLE IF NOT EXISTS plans (lab TEXT PRIMARY KEY, at INTEGER NOT NULL, body TEXT NOT NULL);
 """
 
@@ -141,6 +144,14 @@ class SqliteLedger:
 
         return self._do(write)
 
+    def holder(self, lab: str) -> Holder | None:
+        """Who is changing the lab now."""
+        rows = self._rows(f"SELECT {_LOCK} FROM locks WHERE lab = ?", lab)
+        held = _holder(rows[0]) if rows else None
+        if held is None or (held[0].machine == socket.gethostname() and not alive(held[0].pid, held[1])):
+            return None
+        return held[0]
+
     def note(self, lab: str, event: Event) -> None:
         """Append to the lab's history."""
         row = (lab, event.at.isoformat(), event.run, event.address, event.verb, event.outcome, event.detail)
@@ -158,6 +169,51 @@ class SqliteLedger:
             "SELECT at, run, address, verb, outcome, detail FROM events WHERE lab = ? ORDER BY seq", lab
         )
         return [Event(datetime.fromisoformat(row[0]), *row[1:]) for row in rows]
+
+    def keep_outputs(self, lab: str, outputs: KeptOutputs | None) -> None:
+        """Remember what the lab puts out, for labs that use it; None forgets it."""
+        if outputs is None:
+            self._do(lambda connection: connection.execute("DELETE FROM outputs WHERE lab = ?", (lab,)))
+            return
+        body = {
+            "values": dict(outputs.values),
+            "unknown": sorted(outputs.unknown),
+            "sensitive": sorted(outputs.sensitive),
+        }
+        row = (lab, json.dumps(body, default=str))
+        insert = "INSERT OR REPLACE INTO outputs (lab, body) VALUES (?, ?)"
+        self._do(lambda connection: connection.execute(insert, row))
+
+    def outputs(self, lab: str) -> KeptOutputs | None:
+        """What the lab put out when it was last applied; None where that is not remembered."""
+        rows = self._rows("SELECT body FROM outputs WHERE lab = ?", lab)
+        if not rows:
+            return None
+        body = json.loads(rows[0][0])
+        return KeptOutputs(body["values"], frozenset(body["unknown"]), frozenset(body["sensitive"]))
+
+    def use(self, lab: str, uses: Collection[Use]) -> None:
+        """Remember what `lab` uses of other labs, in place of what it used before."""
+        rows = [
+            (lab, use.lab, json.dumps({"outputs": sorted(use.outputs), "hosts": sorted(use.hosts)}))
+            for use in uses
+        ]
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM uses WHERE user = ?", (lab,))
+            connection.executemany("INSERT INTO uses (user, lab, body) VALUES (?, ?, ?)", rows)
+
+        self._do(write)
+
+    def uses(self, lab: str) -> list[Use]:
+        """What `lab` uses of other labs."""
+        rows = self._rows("SELECT lab, body FROM uses WHERE user = ? ORDER BY lab", lab)
+        return [_use(*row) for row in rows]
+
+    def users(self, lab: str) -> dict[str, Use]:
+        """By name, the labs that use `lab`, and what of it."""
+        rows = self._rows("SELECT user, body FROM uses WHERE lab = ? ORDER BY user", lab)
+        return {user: _use(lab, body) for user, body in rows}
 
     def keep_plan(self, lab: str, plan: Mapping[str, Any]) -> None:
         """Remember the plan last printed for `lab`, and that it is the lab last planned here."""
@@ -329,13 +385,21 @@ _TROUBLES: Final = (
 
 def _held(connection: sqlite3.Connection, lab: str) -> tuple[Holder, str] | None:
     """Who holds the lab, and when their process started."""
-    row = connection.execute(
-        "SELECT who, pid, machine, command, since, started FROM locks WHERE lab = ?", (lab,)
-    ).fetchone()
-    if row is None:
-        return None
+    row = connection.execute(f"SELECT {_LOCK} FROM locks WHERE lab = ?", (lab,)).fetchone()
+    return None if row is None else _holder(row)
+
+
+_LOCK: Final = "who, pid, machine, command, since, started"
+
+
+def _holder(row: Sequence[Any]) -> tuple[Holder, str]:
     who, pid, machine, command, since, began = row
     return Holder(who, pid, machine, command, datetime.fromisoformat(since)), began
+
+
+def _use(lab: str, text: str) -> Use:
+    body = json.loads(text)
+    return Use(lab, frozenset(body["outputs"]), frozenset(body["hosts"]))
 
 
 def _body(entry: Entry) -> str:

@@ -112,6 +112,8 @@ def _run_line(event: Event, paint: Paint) -> str:
     if event.verb == "run":
         told = f": {event.detail}" if event.detail else ""
         return f"{paint(f'{word} {event.outcome}', 'bold')}{told}  {paint(f'({event.run})', 'dim')}"
+    if event.verb == "use":
+        return paint(event.detail, "bold")
     detail = f", {event.detail}" if event.detail else ""
     return paint(f"{word} ended: {event.outcome}{detail}", "bold")
 

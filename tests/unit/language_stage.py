@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine.errors import Invalid
-from engine.lab import Lab
+from engine.lab import Lab, UsedLab
 from engine.load import load
 from engine.refs import Unknown
 from tests.unit.language_kinds import KINDS
@@ -23,6 +23,7 @@ class World:
         self.asked: list[str] = []
         self._environment = environment or {}
         self._online = online
+        self.labs: dict[str, UsedLab] = {}
 
     def my_ip(self) -> str | Unknown:
         self.asked.append("my_ip")
@@ -35,6 +36,9 @@ class World:
         [(sort, name)] = source.items()
         self.asked.append(f"{sort}:{name}")
         return f"value of {name}" if self._online else Unknown()
+
+    def used_lab(self, ledger: str, name: str) -> UsedLab | Unknown | None:
+        return self.labs.get(name) if self._online else self.labs.get(name, Unknown())
 
 
 class Desk:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import Invalid
+from engine.lab import UsedLab
 from engine.load import load
 from engine.refs import Unknown
 from tests.unit.language_kinds import KINDS
@@ -20,7 +21,13 @@ WRONG = Path(__file__).parent.parent / "wrong"
 CASES = sorted(path.relative_to(WRONG) for path in WRONG.glob("*/*.yml"))
 
 
+BASE = UsedLab("base@inventory", {"ip": "203.0.113.9"}, hosts=frozenset({"bastion"}))
+
+
 class Outside:
+    def used_lab(self, ledger: str, name: str) -> UsedLab | None:
+        return BASE if name == BASE.name else None
+
     def my_ip(self) -> str | Unknown:
         return "203.0.113.7/32"
 
