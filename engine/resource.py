@@ -104,6 +104,20 @@ class Beside:
     """The kind of each resource of the lab, by address."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where things at AWS are, for the names (ARNs) that policies call them by; `*` where not known."""
+
+    region: str = "*"
+    account: str = "*"
+    partition: str = "aws"
+
+    def arn(self, service: str, resource: str, *, regional: bool = True, account: bool = True) -> str:
+        """The ARN of `resource` (`role/worker`, `table/votes`); without region or account where it has none."""
+        region = self.region if regional else ""
+        return f"arn:{self.partition}:{service}:{region}:{self.account if account else ''}:{resource}"
+
+
 class Resource(Fields):
     """One thing of a lab. A kind is a subclass; the contract is in docs/architecture.md and CONTRIBUTING.md.
 
@@ -143,6 +157,17 @@ class Resource(Fields):
         Raises StepFailed with what to write instead where nothing answers to the name.
         """
         return name
+
+    def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
+        """By action, the ARNs to which this resource needs it; all (`*`) of those not named here.
+
+        An empty sequence says that this resource does not need the action. Wildcards may stand in an ARN.
+        """
+        return {}
+
+    def foretold(self, place: Place) -> Values:
+        """Outputs that follow from its name and place alone, like the ARN; for `reach` of what refers to it."""
+        return {}
 
     def wanted(self, also: Sequence[str] = ()) -> Values:
         """The values the playbook asks for: fields it sets, and `also` (fields it set last time)."""
