@@ -22,6 +22,7 @@ import moto.backends
 
 from engine.sandbox.aws import (
     addresses,
+    buckets,
     catalogue,
     checks,
     launches,
@@ -59,6 +60,7 @@ class Cloud:
         catalogue.mend()
         lifecycle.mend(boot_seconds=boot_seconds, ssh_seconds=ssh_seconds)
         launches.mend()
+        buckets.mend()
         rules.mend()
         tags.mend()
         resource_types.mend()

@@ -126,7 +126,7 @@ def answer(refused: Refusal, environ: dict[str, Any], start_response: Any) -> It
     as_json = "json" in environ.get("CONTENT_TYPE", "")
     text, content_type = document(refused.service, refused.code, refused.message, json_body=as_json)
     body = text.encode()
-    words = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden"}
+    words = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
     headers = [("Content-Type", content_type), ("Content-Length", str(len(body)))]
     start_response(f"{refused.status} {words[refused.status]}", headers)
-    return [body]
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

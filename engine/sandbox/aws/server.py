@@ -10,6 +10,7 @@ from typing import Any
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from engine.sandbox.aws import buckets, strangers, websites
 from engine.sandbox.aws.credentials import answer, refusal
 from engine.sandbox.aws.failures import create_app
 
@@ -68,12 +69,18 @@ class Endpoint:
         if refused:
             return answer(refused, environ, start_response)
         with self._lock:
+            if strangers.is_strangers(environ):
+                refused = strangers.refusal(environ, buckets.every())
+                if refused:
+                    return answer(refused, environ, start_response)
             served: Iterable[bytes] = self._serving(environ)(environ, start_response)
             if _may_change(environ):
                 self._changed()
         return served
 
     def _serving(self, environ: dict[str, Any]) -> Application:
+        if websites.is_for_website(environ):
+            return lambda asked, start: websites.answer(asked, start, buckets.every())
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         return next((own for start, own in self._own.items() if target.startswith(start)), self._moto)
 
