@@ -41,13 +41,14 @@ def test_every_aws_kind_has_an_example() -> None:
 def test_contract(stage: Stage, example: Example) -> None:
     first, second = example(stage)
     kind = type(first)
-    world = stage.world()
+    foreseen = first.foreseen() or ""
+    world = stage.world(foreseen=foreseen)
     sent_before = len(world.aws.requests)
     id = first.create(world)
     try:
         _reads_as_wanted(kind, world, id, first)
         assert kind.find(world) == [id]
-        assert kind.find(stage.world(token="another-one")) == []
+        assert kind.find(stage.world(token="another-one", foreseen=foreseen)) == []
         if second is not None:
             changed = frozenset(differing(second, kind.read_many(world, [id])[id])) or frozenset(
                 {"dns_hostnames"}
