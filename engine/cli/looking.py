@@ -96,19 +96,21 @@ def show(terminal: Terminal, asked: Asked, *, as_json: bool) -> int:
 
     With --json {"lab", "resources"}; for a roster {"labs": [one such document for each student]}.
     """
-    from engine.render.tables import show_data, show_text
+    from engine.render.tables import Ties, show_data, show_text
     from engine.session import open_ledger
 
     labs = _remembered(asked, terminal)
     documents = []
     greet(terminal, labs)
     for lab in labs:
-        entries = open_ledger(lab.ledger).entries(lab.name)
+        ledger = open_ledger(lab.ledger)
+        entries = ledger.entries(lab.name)
+        ties = Ties(ledger.uses(lab.name), ledger.users(lab.name))
         if as_json:
-            documents.append(show_data(lab.name, entries))
+            documents.append(show_data(lab.name, entries, ties))
             continue
         heading(terminal, lab, labs)
-        terminal.out(show_text(lab.name, entries, paint=terminal.paint, verbose=terminal.verbose))
+        terminal.out(show_text(lab.name, entries, ties, paint=terminal.paint, verbose=terminal.verbose))
     if as_json:
         terminal.json(documents[0] if len(documents) == 1 else {"labs": documents})
     return 0

@@ -10,11 +10,12 @@ from engine.addresses import around, joined
 from engine.lab import Check, Declared, Lab
 from engine.language import reading
 from engine.language.document import Node, content
-from engine.language.jinja import compiled
+from engine.language.jinja import Use, compiled
 from engine.language.outputs import WrittenOutput, read_outputs
 from engine.language.playbook import Playbook
 from engine.language.problems import Problems
 from engine.language.static import KnownNames, when_template
+from engine.language.views import UsedOutputs
 from engine.language.words import did_you_mean, sort_of
 from engine.refs import Ref, Template, holds_unknown
 from engine.resource import SECRET
@@ -86,12 +87,18 @@ class Closing:
         if output.sensitive:
             return True
         secrets = {name for name, variable in self._playbook.variables.items() if variable.type == "secret"}
-        used = (use for template in templates(output.value) for use in compiled(template.text).uses)
-        if any(use.name in secrets for use in used):
+        if any(use.name in secrets for each in templates(output.value) for use in _uses(each)):
+            return True
+        if any(self._is_kept_from_us(use) for each in templates(output.value) for use in _uses(each)):
             return True
         filling = Filling(self._scope)
         filling.of(output.value)
         return filling.sensitive or any(_tells_secret(ref, self._lab.resources) for ref in filling.touched)
+
+    def _is_kept_from_us(self, use: Use) -> bool:
+        """Whether it is a sensitive output of another lab."""
+        lab = self._lab.space(self._path).names.get(use.name)
+        return isinstance(lab, UsedOutputs) and bool(use.steps) and lab.is_sensitive(str(use.steps[0]))
 
     # -- checks --------------------------------------------------------------------------------------------
 
@@ -228,6 +235,10 @@ class Closing:
             assert item is not None
             self._problems.add(item.where, f"`timeout` {error}")
             return 10.0
+
+
+def _uses(template: Template) -> tuple[Use, ...]:
+    return compiled(template.text).uses
 
 
 def _tells_secret(ref: Ref, resources: Mapping[str, Declared]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from engine.addresses import joined
@@ -17,6 +18,7 @@ from engine.language.problems import Problems
 from engine.language.secrets import Outside
 from engine.language.variables import Given, Names, Settings, resolve
 from engine.language.views import UsedOutputs
+from engine.local_files import shown
 from engine.refs import UNKNOWN, Unknown
 from engine.templating import Filling, Scope
 
@@ -96,7 +98,7 @@ class Naming:
             return UNKNOWN
         lab = self.outside.used_lab(self.ledger, name)
         if lab is None:
-            remedy = f"apply it first, with the same ledger ({self.ledger})"
+            remedy = f"apply it first, with the same ledger ({shown(Path(self.ledger))})"
             self.problems.add(node.where, f"the lab `{name}` was never applied here", remedy)
             return UNKNOWN
         if not isinstance(lab, Unknown) and self.lab in lab.uses:

@@ -33,6 +33,7 @@ def schema(kinds: Mapping[str, type[Resource]]) -> Schema:
         "labctl.template": {"type": "string", "pattern": r"\{[{%]", "description": "a template: {{ … }}"},
         "labctl.variable": _variable(),
         "labctl.check": _check(),
+        "labctl.uses": _uses(),
     }
     for name, kind in kinds.items():
         made = kind.model_json_schema(
@@ -51,6 +52,7 @@ def schema(kinds: Mapping[str, type[Resource]]) -> Schema:
             "name": {**_TEXT, "description": "what the playbook is called; part of each lab's name"},
             "description": _TEXT,
             "vars": {"type": "object", "additionalProperties": {"$ref": "#/$defs/labctl.variable"}},
+            "uses": {"$ref": "#/$defs/labctl.uses"},
             "resources": {"type": "array", "items": {"$ref": "#/$defs/labctl.entry"}},
             "outputs": {**_MAPPING, "description": "what is printed in the end, by name"},
             "checks": {"type": "array", "items": {"$ref": "#/$defs/labctl.check"}},
@@ -148,7 +150,14 @@ def _entry(kinds: Mapping[str, type[Resource]]) -> Schema:
             "description": "entries sharing keywords",
         },
     }
-    choices = [{"required": ["name", kind]} for kind in kinds]
+    properties |= {
+        "include": {
+            **_TEXT,
+            "description": "a playbook whose resources become part of this one, as `net.vpc`",
+        },
+        "vars": {**_MAPPING, "description": "of an include: the values of that playbook's variables"},
+    }
+    choices = [{"required": ["name", kind]} for kind in [*kinds, "include"]]
     properties |= {kind: {"$ref": f"#/$defs/{kind}"} for kind in kinds}
     return {
         "type": "object",
@@ -203,6 +212,17 @@ def _variable() -> Schema:
                     "from": {**sources, "description": "where a secret comes from"},
                 },
             },
+        ],
+    }
+
+
+def _uses() -> Schema:
+    return {
+        "description": "other labs whose outputs and hosts it uses, by the names that it gives them",
+        "anyOf": [
+            _TEXT,
+            {"type": "array", "items": _TEXT},
+            {"type": "object", "additionalProperties": _TEXT},
         ],
     }
 

@@ -97,6 +97,10 @@ class UsedOutputs(View):
         remedy = did_you_mean(name, there, "it has") if there else "what it puts out is kept as it is applied"
         raise Wrong(words, remedy)
 
+    def is_sensitive(self, name: str) -> bool:
+        """Whether the output `name` must be masked."""
+        return not isinstance(self._lab, Unknown) and name in self._lab.sensitive
+
     def _sensitive(self, name: str) -> Any:
         assert not isinstance(self._lab, Unknown)
         value = self._lab.ask(name)

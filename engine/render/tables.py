@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from engine.change import Entry
+from engine.lab import Use
 from engine.ledger import Event
 from engine.render.paint import PLAIN, Paint, columns, counted, shorten
 from engine.render.values import as_data, compact
 
 
-def show_text(lab: str, entries: Sequence[Entry], *, paint: Paint = PLAIN, verbose: bool = False) -> str:
+@dataclass(frozen=True)
+class Ties:
+    """What a lab uses of others, and who uses it."""
+
+    uses: Sequence[Use] = ()
+    users: Mapping[str, Use] = field(default_factory=dict)
+
+
+def show_text(
+    lab: str,
+    entries: Sequence[Entry],
+    ties: Ties | None = None,
+    *,
+    paint: Paint = PLAIN,
+    verbose: bool = False,
+) -> str:
     """Everything the ledger has of a lab, one line each; with `verbose` what was last read of each."""
+    ties = ties or Ties()
     if not entries:
-        return f"{lab} has made nothing, or everything it made is gone."
+        nothing = f"{lab} has made nothing, or everything it made is gone."
+        return "\n".join([nothing, *_ties(ties)])
     ordered = _by_host(entries)
     rows = [(("  " if one.host else "") + one.address, one.kind, _told(one)) for one in ordered]
     lines = columns([("address", "kind", "id"), *rows])
@@ -31,8 +50,21 @@ def show_text(lab: str, entries: Sequence[Entry], *, paint: Paint = PLAIN, verbo
             told += columns(
                 [(name, shorten(compact(value), 100)) for name, value in entry.outputs.items()], indent=4
             )
-    told += ["", f"{counted(len(entries), 'resource')} in {lab}."]
+    told += ["", f"{counted(len(entries), 'resource')} in {lab}.", *_ties(ties)]
     return "\n".join(told)
+
+
+def _ties(ties: Ties) -> Iterator[str]:
+    yield from (f"Uses {use.lab}{_what(use)}." for use in ties.uses)
+    yield from (f"Used by {user}{_what(use)}." for user, use in ties.users.items())
+
+
+def _what(use: Use) -> str:
+    parts = []
+    for word, names in (("host", use.hosts), ("output", use.outputs)):
+        if names:
+            parts.append(f"{word}{'s' if len(names) > 1 else ''} {', '.join(sorted(names))}")
+    return f": {'; '.join(parts)}" if parts else ""
 
 
 def _by_host(entries: Sequence[Entry]) -> list[Entry]:
@@ -59,10 +91,13 @@ def _remarks(entry: Entry) -> str:
     return ", ".join(words)
 
 
-def show_data(lab: str, entries: Sequence[Entry]) -> dict[str, Any]:
+def show_data(lab: str, entries: Sequence[Entry], ties: Ties | None = None) -> dict[str, Any]:
     """The document of `show --json`."""
+    ties = ties or Ties()
     return {
         "lab": lab,
+        "uses": [_use_data(use.lab, use) for use in ties.uses],
+        "used_by": [_use_data(user, use) for user, use in ties.users.items()],
         "resources": [
             {
                 "address": entry.address,
@@ -77,6 +112,10 @@ def show_data(lab: str, entries: Sequence[Entry]) -> dict[str, Any]:
             for entry in entries
         ],
     }
+
+
+def _use_data(lab: str, use: Use) -> dict[str, Any]:
+    return {"lab": lab, "outputs": sorted(use.outputs), "hosts": sorted(use.hosts)}
 
 
 def history_text(events: Sequence[Event], *, paint: Paint = PLAIN) -> str:
