@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -38,6 +39,26 @@ _DASHED: Final = frozenset(
     }
 )
 """The older regions, whose website endpoints are s3-website-REGION instead of s3-website.REGION."""
+
+_RESERVED: Final = re.compile(
+    r"(xn--|sthree-|amzn-s3-demo-).*|.*(-s3alias|--ol-s3|\.mrap|--x-s3|--table-s3|-an)"
+)
+_LIKE_AN_ADDRESS: Final = re.compile(r"\d+\.\d+\.\d+\.\d+")
+
+
+def checked_name(name: str) -> str:
+    """A bucket's name by S3's rules (“General purpose bucket naming rules”). Raises ValueError in words."""
+    if not 3 <= len(name) <= 63:
+        raise ValueError(f"{name!r} has {len(name)} characters: S3 takes 3 to 63")
+    if not re.fullmatch(r"[a-z0-9.-]+", name):
+        raise ValueError(f"{name!r}: names of buckets have small letters, digits, hyphens and dots")
+    if not re.fullmatch(r"[a-z0-9].*[a-z0-9]", name):
+        raise ValueError(f"{name!r}: the name of a bucket begins and ends with a letter or digit")
+    if ".." in name or _LIKE_AN_ADDRESS.fullmatch(name):
+        raise ValueError(f"{name!r}: no two dots in a row, and nothing that looks like an IP address")
+    if _RESERVED.fullmatch(name):
+        raise ValueError(f"{name!r} begins or ends with something that S3 keeps for itself")
+    return name
 
 
 def ask(world: World, operation: str, **params: Any) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import json
 from typing import Any
 
 import moto.backends
-import xmltodict
-from moto.core import DEFAULT_ACCOUNT_ID
+import xmltodict  # type: ignore[import-untyped]
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.exceptions import S3ClientError
 from moto.s3.models import FakeBucket, PublicAccessBlock, S3Backend
 from moto.s3.responses import S3Response
@@ -46,7 +46,8 @@ def _mend_models() -> None:
     def create_bucket(backend: S3Backend, bucket_name: str, *args: Any, **options: Any) -> FakeBucket:
         bucket: FakeBucket = create(backend, bucket_name, *args, **options)
         bucket.public_access_block = PublicAccessBlock("true", "true", "true", "true")
-        bucket.ownership_rule = "BucketOwnerEnforced"
+        # moto says it is a mapping, and keeps the name alone itself.
+        vars(bucket)["ownership_rule"] = "BucketOwnerEnforced"
         return bucket
 
     def put_bucket_policy(backend: S3Backend, bucket_name: str, policy: bytes) -> None:
