@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from engine.aws import Aws
 from engine.aws.errors import AwsError
 from engine.errors import HalfMade, StepFailed
 from engine.resources.cloud_control import AwsResource
-from engine.world import Job, World
 from tests.kinds.aws_stage import Stage
+from tests.kinds.scripted_aws import Scripted
 
 
 def log_group(stage: Stage, name: str = "app", **more: Any) -> AwsResource:
@@ -90,34 +88,6 @@ def test_a_type_that_the_sandbox_only_keeps(stage: Stage) -> None:
     assert AwsResource.read_many(world, [id])[id]["properties"]["State"] == "ENABLED"
     AwsResource.delete(world, id)
     assert AwsResource.read_many(world, [id]) == {}
-
-
-@dataclass
-class Scripted:
-    """An AWS whose requests are answered from a script of (operation, parameters, answer)."""
-
-    script: list[tuple[str, dict[str, Any], dict[str, Any] | AwsError]]
-    region: str = "us-east-1"
-    said: list[str] = field(default_factory=list)
-
-    def call(self, service: str, operation: str, *, retry: bool | None = None, **params: Any) -> Any:
-        expected, wanted, answer = self.script.pop(0)
-        assert (operation, params) == (expected, wanted)
-        if isinstance(answer, AwsError):
-            raise answer
-        return answer
-
-    def remember(self, key: object, ask: Any) -> Any:
-        return ask()
-
-    def poll(self, check: Any, **words: Any) -> Any:
-        self.said.append(words["what"])
-        while (result := check()) is None:
-            pass
-        return result
-
-    def world(self) -> World:
-        return World("lab", cast(Aws, self), cast(Any, None), Job(address="thing", token="t-1"))
 
 
 def event(status: str, **more: str) -> dict[str, Any]:

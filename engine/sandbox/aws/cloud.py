@@ -30,6 +30,7 @@ from engine.sandbox.aws import (
     resource_types,
     rules,
     snapshot,
+    stacks,
     tags,
     teardown,
 )
@@ -64,6 +65,7 @@ class Cloud:
         rules.mend()
         tags.mend()
         resource_types.mend()
+        stacks.mend()
         kept = snapshot.restore(state, pool)
         self.restored = kept is not None
         self.watchers: list[Callable[[], None]] = []
