@@ -13,6 +13,7 @@ import boto3
 import pytest
 
 from engine.aws import Aws
+from engine.hosts import Host
 from engine.sandbox import CREDENTIALS, Running, ensure, stop
 from tests.hosts import containers
 
@@ -25,10 +26,22 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault(containers.RUN, uuid.uuid4().hex)
 
 
+def needs_real_hosts(item: pytest.Item) -> bool:
+    """By a fixture, or by the mark where a fixture decides when it runs."""
+    return (
+        "real_hosts" in getattr(item, "fixturenames", ()) or item.get_closest_marker("real_hosts") is not None
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that need real hosts come late, as they are got ready meanwhile; the many quick ones last."""
+    late = {item.path for item in items if needs_real_hosts(item)}
+    items.sort(key=lambda item: 2 if item.path.parent.name == "unit" else int(item.path in late))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Where tests need real hosts, an engine and an image are got ready while other tests run."""
-    items = () if session.config.option.collectonly else session.items
-    if any("real_hosts" in getattr(item, "fixturenames", ()) for item in items):
+    if not session.config.option.collectonly and any(map(needs_real_hosts, session.items)):
         session.config.stash[GETTING_READY] = containers.get_ready_aside()
 
 
@@ -49,6 +62,14 @@ def real_hosts() -> None:
         if os.environ.get(containers.ASKED) == "required":
             pytest.fail(str(reason), pytrace=False)
         pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def real_host(real_hosts: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A container as `hosts: docker` has it, with nothing on it; tests share it, and clean up after them."""
+    folder = tmp_path_factory.mktemp("real-host")
+    with containers.a_place(folder / "work") as place, containers.one_host(place, folder / "hosts") as host:
+        yield host
 
 
 @pytest.fixture(scope="session")

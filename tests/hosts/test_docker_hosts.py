@@ -9,10 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.containers import ContainerPlace, a_place, one_host
-from tests.kinds.host_contract import keeps_the_contract
-from tests.kinds.host_examples import HOST_EXAMPLES, HostExample
-from tests.kinds.local_host import Bench
+from tests.hosts.containers import ContainerPlace, a_place
 from tests.scenarios.place import Place
 
 LAB = "hw02@sandbox"
@@ -120,18 +117,3 @@ def test_the_hosts_outlive_the_sandbox(place: ContainerPlace) -> None:
 def test_destroy_leaves_nothing(place: ContainerPlace) -> None:
     place.run("destroy", "playbooks/hw02.yml", "--yes")
     assert place.left() == []
-
-
-@pytest.fixture(scope="module")
-def bench(place: ContainerPlace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A container with nothing on it, reached as the engine reaches hosts."""
-    with one_host(place, tmp_path_factory.mktemp("hosts")) as host:
-        yield Bench(host)
-    assert place.left() == []
-
-
-@pytest.mark.parametrize("example", HOST_EXAMPLES, ids=lambda example: example.kind)
-def test_kinds_keep_the_contract_that_they_keep_on_simulated_hosts(
-    example: HostExample, bench: Bench, tmp_path: Path
-) -> None:
-    keeps_the_contract(example, bench, tmp_path / "book")

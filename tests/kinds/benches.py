@@ -1,4 +1,4 @@
-"""Hosts for tests that ask for a `bench`: a simulated one, and a throwaway copy of this machine."""
+"""Hosts for tests that ask for a `bench`: a simulated one, a throwaway copy of this machine, a container."""
 
 from __future__ import annotations
 
@@ -12,6 +12,19 @@ import pytest
 from tests.kinds.local_host import Bench, LocalHost, throwaway_root
 
 SORTS = ("simulated", "real")
+"""For kinds that need no more than a shell and files."""
+HOSTS = ("simulated", pytest.param("container", marks=pytest.mark.real_hosts))
+"""For kinds that need a whole system."""
+
+
+@contextmanager
+def a_host(sort: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[Bench]:
+    """A bench on a new simulated host, or on the container that the session's tests share."""
+    if sort == "container":
+        yield Bench(request.getfixturevalue("real_host"))
+        return
+    with a_bench(sort, folder) as made:
+        yield made
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def keeps_the_contract(example: HostExample, bench: Bench, book: Path) -> None:
         (book / name).parent.mkdir(parents=True, exist_ok=True)
         (book / name).write_text(text)
     for number, (kind, fields) in enumerate(example.before):
-        bench.create(resource(kind, fields, book), f"before{number}")
+        bench.have(resource(kind, fields, book), f"before{number}")
     first = resource(example.kind, example.create, book)
     bench.create(first)
     assert bench.differing(first) == set()

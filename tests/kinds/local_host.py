@@ -100,6 +100,11 @@ class Bench:
         self.assert_as_wanted(resource, values)
         return values
 
+    def have(self, resource: OnHost, address: str = "it") -> None:
+        """It is there as wanted; made only where it is not, as that can take long."""
+        if self.differing(resource, address) != set():
+            self.create(resource, address)
+
     def update(self, resource: OnHost, *changed: str, address: str = "it") -> Values:
         resource.update(self.world(address), resource.natural_id(), frozenset(changed))
         values = self.look(resource, address)

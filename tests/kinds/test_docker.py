@@ -1,12 +1,11 @@
-"""Docker's kinds on a simulated host and, where LABCTL_TEST_DOCKER is set, on this machine's Docker Engine.
+"""Docker's kinds on a simulated host and on a container with a Docker Engine of its own.
 
-Everything made there is named labctl-test-…; the image `busybox` must be there or be pulled.
+Everything made there is named labctl-test-….
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,28 +19,21 @@ from engine.refs import Unknown
 from engine.resources import _docker
 from engine.resources.docker import DockerEngine, DockerImage, DockerNetwork, DockerVolume
 from engine.resources.docker_container import DockerContainer
-from tests.kinds.benches import a_bench, text
-from tests.kinds.local_host import Bench, LocalHost
+from tests.kinds.benches import HOSTS, a_bench, a_host, text
+from tests.kinds.local_host import Bench
 
 NAMES = ("web", "two", "mine", "net1", "net2", "data")
 
 
-@pytest.fixture(params=["simulated", "real"])
+@pytest.fixture(params=HOSTS)
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    if request.param == "real":
-        if "LABCTL_TEST_DOCKER" not in os.environ:
-            pytest.skip("set LABCTL_TEST_DOCKER to use this machine's Docker Engine")
-        kept = {name: value for name, value in os.environ.items() if name.startswith(("DOCKER_", "PATH"))}
-        made = Bench(LocalHost(tmp_path, env=kept))
+    """A host with Docker."""
+    with a_host(request.param, request, tmp_path) as made:
+        made.have(DockerEngine.model_validate({"users": ["ubuntu"]}))
         yield made
         names = " ".join(f"labctl-test-{name}" for name in NAMES)
         made.host.run(f"docker rm -f -v {names}; docker network rm {names}; docker volume rm {names}")
         made.host.run("docker image rm labctl-test-image")
-        return
-    with a_bench("simulated", tmp_path) as made:
-        ran = made.host.run("apt-get update && apt-get install -y docker.io && systemctl enable --now docker")
-        assert ran.status == 0, ran.stderr.decode()
-        yield made
 
 
 def container(name: str = "web", **fields: Any) -> DockerContainer:

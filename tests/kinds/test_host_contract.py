@@ -10,15 +10,15 @@ from pydantic import ValidationError
 
 from engine.kinds import kinds
 from engine.on_host import OnHost
-from tests.kinds.benches import a_bench
+from tests.kinds.benches import HOSTS, a_host
 from tests.kinds.host_contract import keeps_the_contract, resource
 from tests.kinds.host_examples import HOST_EXAMPLES, HostExample
 from tests.kinds.local_host import Bench
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with a_bench("simulated", tmp_path) as made:
+@pytest.fixture(params=HOSTS)
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    with a_host(request.param, request, tmp_path) as made:
         yield made
 
 
