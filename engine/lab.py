@@ -154,6 +154,8 @@ class Target:
     """The only account id this inventory may act on; None allows any."""
     ssh_proxy: str | None = None
     """`host:port` of a SOCKS5 proxy for SSH and checks; names are resolved by the proxy."""
+    docker_host: str | None = None
+    """Where the Docker Engine that builds images answers, as DOCKER_HOST has it; None for the usual one."""
     sandbox: Mapping[str, Any] = field(default_factory=dict)
     """The inventory's `sandbox:` settings, handed to the sandbox as they are."""
 

@@ -13,6 +13,7 @@ from engine.world import World
 
 if TYPE_CHECKING:
     from engine.aws import Aws
+    from engine.docker import Docker
     from engine.hosts.keys import Passphrases
     from engine.hosts.log import RunLog
     from engine.lab import Lab, Target
@@ -40,25 +41,28 @@ class Access:
     aws: Aws
     proxy: str | None
     """`host:port` of the SOCKS5 proxy that is the way in to hosts; None for a direct way."""
+    docker: Docker | None = None
+    """The Docker Engine that builds images; None for the usual one."""
 
 
 def open_target(target: Target, *, say: Callable[[str], None] = _silent) -> Access:
     """The way to `target`; starts the sandbox if that is where it is. Asks AWS nothing."""
     from engine.aws import Aws
+    from engine.docker import Docker
 
     if target.sort == "sandbox":
         from engine import sandbox
 
         running = sandbox.ensure(target.sandbox, say)
         aws = Aws(region=target.region, endpoint_url=running.aws_endpoint, credentials=SANDBOX_CREDENTIALS)
-        return Access(aws, running.socks_proxy)
+        return Access(aws, running.socks_proxy, Docker(target.docker_host or running.docker_host))
     aws = Aws(
         region=target.region,
         profile=target.profile,
         endpoint_url=target.endpoint_url,
         account=target.account,
     )
-    return Access(aws, target.ssh_proxy)
+    return Access(aws, target.ssh_proxy, Docker(target.docker_host))
 
 
 def open_world(
@@ -74,7 +78,7 @@ def open_world(
 
     access = access or open_target(lab.target, say=say)
     hosts = Hosts(folder=lab_folder(lab), proxy=access.proxy, log=log, passphrases=passphrases)
-    return World(lab.name, access.aws, hosts)
+    return World(lab.name, access.aws, hosts, docker=access.docker)
 
 
 def lab_folder(lab: Lab) -> Path:

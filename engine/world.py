@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engine.aws import Aws
+    from engine.docker import Docker
     from engine.hosts import Hosts
 
 
@@ -54,6 +55,8 @@ class World:
     aws: Aws
     hosts: Hosts
     job: Job = Job()
+    docker: Docker | None = None
+    """The Docker Engine that builds and pushes images; None for the usual one."""
     caller: Callable[[], str | None] = _nobody
     """The caller's own public address (`203.0.113.7`) where it can be told; used to explain failures."""
 

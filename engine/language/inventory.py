@@ -25,6 +25,7 @@ _KEYS: Final = (
     "aws",
     "sandbox",
     "ssh",
+    "docker",
     "hosts",
     "hosts_from",
     "ledger",
@@ -36,7 +37,8 @@ _KEYS: Final = (
 )
 _TARGETS: Final[tuple[Literal["aws"], Literal["sandbox"], Literal["ssh"]]] = ("aws", "sandbox", "ssh")
 _AWS: Final = ("region", "profile", "endpoint_url", "account")
-_SANDBOX: Final = ("hosts", "boot_seconds", "ssh_seconds", "images")
+_SANDBOX: Final = ("hosts", "boot_seconds", "ssh_seconds", "images", "workloads")
+_DOCKER: Final = ("host",)
 _WORDS = {
     "region": "write it under `aws`",
     "profile": "write it under `aws`",
@@ -126,6 +128,7 @@ def _target(root: Node, problems: Problems) -> Target:
         endpoint_url=_aws_text(aws, "endpoint_url", problems),
         account=_account(aws, problems),
         ssh_proxy=_proxy(root.get("ssh"), problems),
+        docker_host=_docker_host(root.get("docker"), problems),
         sandbox=content(sandbox) if sandbox is not None else {},
     )
 
@@ -172,12 +175,28 @@ def _proxy(node: Node | None, problems: Problems) -> str | None:
     return text
 
 
+def _docker_host(node: Node | None, problems: Problems) -> str | None:
+    docker = reading.mapping(node, "`docker`", problems)
+    if docker is None:
+        return None
+    reading.known_keys(docker, _DOCKER, "`docker`", problems)
+    text = reading.text(docker.get("host"), "`docker.host`", problems)
+    if text is not None and not re.match(r"(unix|tcp|https?|ssh|npipe)://.", text):
+        remedy = "as DOCKER_HOST has it: `unix:///var/run/docker.sock`, `tcp://HOST:PORT`, `ssh://USER@HOST`"
+        problems.add(docker.value["host"].where, f"`{text}` is not where a Docker Engine answers", remedy)
+    return text
+
+
 def _check_sandbox(sandbox: Node, problems: Problems) -> None:
     reading.known_keys(sandbox, _SANDBOX, "`sandbox`", problems)
     hosts = sandbox.get("hosts")
     if hosts is not None and hosts.value not in ("simulated", "docker"):
         remedy = did_you_mean(str(hosts.value), ["simulated", "docker"], "there are")
         problems.add(hosts.where, f"there are no hosts `{hosts.value}` in the sandbox", remedy)
+    workloads = sandbox.get("workloads")
+    if workloads is not None and workloads.value not in ("processes", "none"):
+        remedy = did_you_mean(str(workloads.value), ["processes", "none"], "there are")
+        problems.add(workloads.where, f"tasks and functions cannot run as `{workloads.value}`", remedy)
     for key in ("boot_seconds", "ssh_seconds"):
         node = sandbox.get(key)
         value = node.value if node is not None else 0

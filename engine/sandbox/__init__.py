@@ -44,6 +44,8 @@ class Running:
     aws_endpoint: str
     socks_proxy: str
     directory: Path
+    docker_host: str = ""
+    """Where its Docker Engine answers, which builds and pushes images: `tcp://127.0.0.1:…`."""
 
 
 def _silent(text: str) -> None:
@@ -72,7 +74,9 @@ def _status(folder: Path) -> Running | None:
     told = _ask(info, "GET", "status")
     if told is None or told.get("secret_id") != info["secret_id"]:
         return None
-    return Running(info["pid"], info["aws_endpoint"], info["socks_proxy"], folder)
+    return Running(
+        info["pid"], info["aws_endpoint"], info["socks_proxy"], folder, info.get("docker_host", "")
+    )
 
 
 def _info(folder: Path) -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ from engine.sandbox.ports import listeners
 from engine.sandbox.settings import Settings
 from engine.sandbox.socks import Socks
 from engine.sandbox.wires import Wires, keep
+from engine.sandbox.works import LISTENERS, Works
 
 _log = logging.getLogger(__name__)
 
@@ -51,13 +52,15 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
     cloud.keep_disk = lambda instance, image: _image(loop, fleet, instance, image)
     cloud.watchers.append(lambda: _tell(loop, fleet))
     socks = Socks(wires)
-    listen = listeners(state / "ports.json", ("aws", "network"))
+    listen = listeners(state / "ports.json", ("aws", "network", *LISTENERS))
     places = {name: f"127.0.0.1:{listener.getsockname()[1]}" for name, listener in listen.items()}
+    works = Works(cloud, folder, settings, listen)
     await socks.start(listen["network"])
 
     def settle(new: Settings) -> None:
         TimedState.boot_seconds, TimedState.ssh_seconds = new.boot_seconds, new.ssh_seconds
         loop.call_soon_threadsafe(fleet.settle, new)
+        works.settle(new)
         info["settings"] = new.as_dict()
         _write(folder / INFO, info)
 
@@ -69,6 +72,7 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
         "pid": os.getpid(),
         "aws_endpoint": f"http://{places['aws']}",
         "socks_proxy": places["network"],
+        "docker_host": works.docker_host,
         "settings": settings.as_dict(),
         "secret": secret,
         "secret_id": secret_id,
@@ -78,11 +82,13 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
     fleet.sync()
     keep(fabric.sweep(fleet.living()))
     endpoint.start()
+    works.start()
     _write(folder / INFO, info)
     _log.info("listening: AWS %s, network %s%s", info["aws_endpoint"], info["socks_proxy"], _kept(cloud))
     await ended.wait()
     (folder / INFO).unlink(missing_ok=True)
     await asyncio.to_thread(endpoint.stop)
+    await asyncio.to_thread(works.stop)
     await socks.stop()
     await fleet.stop()
     fabric.watch.close()

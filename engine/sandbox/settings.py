@@ -19,6 +19,8 @@ class Settings:
     """From the request to `running`."""
     ssh_seconds: float = 1.0
     """From `running` to an SSH server that answers and status checks that pass."""
+    workloads: str = "processes"
+    """How tasks and functions run: `processes` of this machine, or `none` of them."""
     images: tuple[dict[str, Any], ...] = field(default=())
     """Docker images that simulated hosts can pull besides the well-known ones."""
 
@@ -51,6 +53,9 @@ def _problems(name: str, value: Any) -> list[Problem]:
     if name == "hosts" and value not in ("simulated", "docker"):
         words = f"sandbox: hosts: there are no hosts {value!r}"
         return [Problem(None, words, "Write `simulated` or `docker`.")]
+    if name == "workloads" and value not in ("processes", "none"):
+        words = f"sandbox: workloads: tasks and functions cannot run as {value!r}"
+        return [Problem(None, words, "Write `processes` or `none`.")]
     if name.endswith("_seconds") and (
         isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 3600
     ):

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.update(  # read by moto when it is imported
     MOTO_EC2_LOAD_DEFAULT_AMIS="true",
@@ -25,6 +25,8 @@ from engine.sandbox.aws import (
     buckets,
     catalogue,
     checks,
+    ecr,
+    identity,
     launches,
     lifecycle,
     resource_types,
@@ -37,6 +39,9 @@ from engine.sandbox.aws import (
 from engine.sandbox.aws.cloud_control import Resources
 from engine.sandbox.aws.guard import Guard
 from engine.sandbox.aws.tokens import Tokens
+
+if TYPE_CHECKING:
+    from engine.sandbox.workloads.running import Workloads
 
 ACCOUNT = "123456789012"
 _log = logging.getLogger(__name__)
@@ -64,13 +69,21 @@ class Cloud:
         buckets.mend()
         rules.mend()
         tags.mend()
+        identity.mend()
         resource_types.mend()
         stacks.mend()
+        self.registry_keys = ecr.Keys(state.parent / "registry.key")
+        ecr.mend(lambda: self.registry, self.registry_keys)
         kept = snapshot.restore(state, pool)
         self.restored = kept is not None
         self.watchers: list[Callable[[], None]] = []
+        self.registry = ""
+        """Where ECR's registry answers: `127.0.0.1:5000`."""
+        self.workloads: Workloads | None = None
+        """What runs tasks and functions; set once there is something to run them."""
         self._tokens, self.resources = kept or (Tokens(), Resources())
         self._pool = pool
+        self._snapshots = snapshot.Snapshots()
         self._state = state
         self._took = 0.0
         self._late: threading.Timer | None = None
@@ -128,5 +141,5 @@ class Cloud:
         started = time.monotonic()
         with self.lock:
             self._late = None
-            snapshot.write(self._state, snapshot.take(self._pool, self._tokens, self.resources))
+            snapshot.write(self._state, self._snapshots.take(self._pool, self._tokens, self.resources))
         self._took = time.monotonic() - started

@@ -9,32 +9,66 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import moto.backends
+from moto.core.base_backend import BackendDict
 
 from engine.sandbox.aws.addresses import PublicAddresses
 from engine.sandbox.aws.cloud_control import Resources
 from engine.sandbox.aws.tokens import Tokens
 
-FORMAT = 2
-SERVICES: tuple[moto.backends.SERVICE_NAMES, ...] = ("ec2", "iam", "s3")
+FORMAT = 3
+_LEFT_OUT = frozenset({"ssm", "moto_api", "instance_metadata", "sts"})
+"""Services whose state is not kept as a whole: what labs make of SSM is kept apart."""
+_UNPICKLABLE = (pickle.PicklingError, AttributeError, TypeError, NotImplementedError, RecursionError)
 _log = logging.getLogger(__name__)
 
 
-def take(addresses: PublicAddresses, tokens: Tokens, resources: Resources) -> bytes:
-    """Everything of the cloud that must last, as bytes; to be called while nothing changes it."""
-    kept = {service: _by_region(moto.backends.get_backend(service)) for service in SERVICES}
-    state = {
-        "format": FORMAT,
-        "dealt": addresses.dealt,
-        "tokens": tokens,
-        "resources": resources,
-        "services": kept,
-        "parameters": _parameters(),
+class Snapshots:
+    """Takes snapshots of every service in use; remembers those whose objects cannot be written down."""
+
+    def __init__(self) -> None:
+        self._unable: set[str] = set()
+
+    def take(self, addresses: PublicAddresses, tokens: Tokens, resources: Resources) -> bytes:
+        """Everything of the cloud that must last, as bytes; to be called while nothing changes it."""
+        state: dict[str, Any] = {
+            "format": FORMAT,
+            "dealt": addresses.dealt,
+            "tokens": tokens,
+            "resources": resources,
+            "services": _in_use(_LEFT_OUT | self._unable),
+            "parameters": _parameters(),
+        }
+        try:
+            return pickle.dumps(state)
+        except _UNPICKLABLE:
+            state["services"] = {
+                name: kept for name, kept in state["services"].items() if self._able(name, kept)
+            }
+            return pickle.dumps(state)
+
+    def _able(self, name: str, kept: Any) -> bool:
+        try:
+            pickle.dumps(kept)
+        except _UNPICKLABLE as error:
+            _log.warning("what is made of %s is gone when the sandbox stops: %s", name, error)
+            self._unable.add(name)
+            return False
+        return True
+
+
+def _in_use(left_out: Collection[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """moto's backends by service, account and region, of what has been used."""
+    used: Any = BackendDict
+    return {
+        backends.service_name: _by_region(backends)
+        for backends in list(used._instances)
+        if backends.service_name not in left_out
     }
-    return pickle.dumps(state)
 
 
 def _by_region(backends: Any) -> dict[str, dict[str, Any]]:
@@ -80,8 +114,9 @@ def restore(path: Path, addresses: PublicAddresses) -> tuple[Tokens, Resources] 
         _log.warning("the last sandbox's state cannot be read (%s); starting empty, kept %s", error, aside)
         return None
     addresses.dealt = kept["dealt"]
+    named: Any = moto.backends
     for service, accounts in kept["services"].items():
-        backends = moto.backends.get_backend(service)
+        backends = named.get_backend(service)
         for account, regions in accounts.items():
             for region, backend in regions.items():
                 backends[account][region] = backend

@@ -38,6 +38,15 @@ class NoSuchImage(Exception):
 
 
 @dataclass(frozen=True)
+class Layer:
+    """A layer by the digests of it as it travels and as it is, and its size in bytes as it travels."""
+
+    digest: str
+    size: int
+    diff_id: str
+
+
+@dataclass(frozen=True)
 class Image:
     """An image that can be run: its configuration (Docker's `Config`), and the folder of its files."""
 
@@ -49,6 +58,7 @@ class Image:
     """Laid out as in a container; not to be written to."""
     base: str = ""
     """The well-known image that it is or began with: `httpd`, `python`."""
+    layers: tuple[Layer, ...] = ()
 
     @property
     def entrypoint(self) -> list[str]:
@@ -110,9 +120,14 @@ class Images:
         """The image of a manifest whose blobs are here (image manifest, version 2 schema 2, or OCI)."""
         told = json.loads(manifest)
         id = str(told["config"]["digest"])
-        return self.unpacked(name, id, [str(layer["digest"]) for layer in told["layers"]])
+        diffs = (self.blobs.json(id).get("rootfs") or {}).get("diff_ids") or []
+        layers = [
+            Layer(str(layer["digest"]), int(layer["size"]), diff)
+            for layer, diff in zip(told["layers"], diffs, strict=False)
+        ]
+        return self.unpacked(name, id, layers)
 
-    def unpacked(self, name: str, id: str, layers: Sequence[str]) -> Image:
+    def unpacked(self, name: str, id: str, layers: Sequence[Layer]) -> Image:
         """The image with the configuration `id` and `layers`, its files unpacked once."""
         config = self.blobs.json(id).get("config") or {}
         base = str((config.get("Labels") or {}).get(BASE, ""))
@@ -124,9 +139,9 @@ class Images:
                 fresh.mkdir(mode=0o700, parents=True)
                 self._start_page(fresh, base)
                 for layer in layers:
-                    unpack(self.blobs.path(layer), fresh)
+                    unpack(self.blobs.path(layer.digest), fresh)
                 os.replace(fresh, root)
-        return Image(name, id, config, root, base)
+        return Image(name, id, config, root, base, tuple(layers))
 
     def _start_page(self, root: Path, base: str) -> None:
         known = self.known.image(base, "latest") if base else None

@@ -115,6 +115,13 @@ class Workload:
             time.sleep(0.02)
         return True
 
+    def wait(self, seconds: float) -> int | None:
+        """Its exit code, at the latest after `seconds`; None where it still runs then."""
+        if self.process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(seconds)
+        return self.exit_code
+
     def lines(self, since: int = 0) -> list[Line]:
         """The last of what it has printed, from `since` (milliseconds since the epoch) on."""
         found = [Line(int(self.started * 1000), self.reason)] if self.reason else []
