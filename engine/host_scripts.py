@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from engine.errors import StepFailed
 from engine.hosts.restarting import restart
+from engine.hosts.wire import SAY
 
 if TYPE_CHECKING:
     from engine.hosts import Host, Ran
@@ -90,7 +91,8 @@ def remove(kind: type[OnHost], world: World, id: str, there: Values | None) -> N
     job = world.job
     script = _guarded(prelude(world.lab, job.address, job.tags) + kind.removal(id, there))
     host = _host(world)
-    _check(kind, host.run(script, timeout=job.timeout, quiet=job.quiet), host.name, quiet=job.quiet)
+    ran = host.run(script, timeout=job.timeout, quiet=job.quiet, say=job.say)
+    _check(kind, ran, host.name, quiet=job.quiet)
     if kind.reconnects:
         host.reconnect()
 
@@ -158,13 +160,20 @@ def _check(kind: type[OnHost], ran: Ran, host: str, *, quiet: bool) -> None:
         raise StepFailed(
             f"the commands on {host} ended with exit status {ran.status} (no_log: output withheld)"
         )
-    explained = kind.explain_failure(ran.status, ran.stderr.decode(errors="replace"))
+    stderr = _without_asides(ran.stderr)
+    explained = kind.explain_failure(ran.status, stderr.decode(errors="replace"))
     if explained is not None:
         raise StepFailed(*explained)
-    tail = _tail(ran.stderr)
+    tail = _tail(stderr)
     raise StepFailed(
         f"the commands on {host} ended with exit status {ran.status}" + (f":\n{tail}" if tail else "")
     )
+
+
+def _without_asides(stderr: bytes) -> bytes:
+    """What a script wrote, without the lines that the user has heard already."""
+    aside = SAY.encode()
+    return b"".join(line for line in stderr.splitlines(keepends=True) if not line.startswith(aside))
 
 
 def _tail(output: bytes) -> str:

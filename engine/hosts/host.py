@@ -77,8 +77,8 @@ class Host:
 
         `files` are found at `$labctl_upload_1`, `$labctl_upload_2`, … while it runs. `timeout` is in
         seconds; `quiet` keeps script and output out of the run's log; `say` hears how much of big files is
-        sent. Raises StepFailed when time is up or a file cannot be read, HostUnreachable where there is no
-        connection or it is lost meanwhile.
+        sent, and what the script tells the user while it runs (`wire.SAY`). Raises StepFailed when time is
+        up or a file cannot be read, HostUnreachable where there is no connection or it is lost meanwhile.
         """
         with self._running:
             began = time.monotonic()
@@ -175,9 +175,9 @@ class Host:
         command = wire.as_user(request.boot, user, self._login)
         spare = self._take_spare(command)
         try:
-            ran = self._send(spare, request, timeout, sent) if spare is not None else None
+            ran = self._send(spare, request, timeout, sent, say) if spare is not None else None
             if ran is None:
-                ran = self._send(self._start(command), request, timeout, sent)
+                ran = self._send(self._start(command), request, timeout, sent, say)
         except ConnectionLost as error:
             raise self._lost(error.sent) from error
         if ran is None:
@@ -186,7 +186,12 @@ class Host:
         return ran
 
     def _send(
-        self, shell: Shell, request: wire.Request, timeout: float | None, sent: _Progress | None
+        self,
+        shell: Shell,
+        request: wire.Request,
+        timeout: float | None,
+        sent: _Progress | None,
+        say: Callable[[str], None] | None,
     ) -> Ran | None:
         """What the script gave; None where the connection was lost before the host can have run it."""
         self.round_trips += 1
@@ -195,7 +200,7 @@ class Host:
             # Who runs two will run more: have a shell ready, so that the next costs one round trip only.
             self._spare = _Spare(shell.command, shell.transport, self._shell)
         try:
-            return shell.run(request, timeout, sent)
+            return shell.run(request, timeout, sent, say)
         except ConnectionLost as error:
             if error.sent:
                 raise

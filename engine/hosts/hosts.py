@@ -17,6 +17,7 @@ from engine.hosts.known_hosts import KnownHosts, parse_keys, write_private
 from engine.hosts.spec import HostSpec, alias
 from engine.hosts.user_config import UserConfig, known_keys
 from engine.hosts.waiting import Patience, never, once, until_there
+from engine.hosts.wire import SAY
 
 if TYPE_CHECKING:
     from paramiko.transport import Transport
@@ -37,6 +38,9 @@ _SETTLE = """\
 command -v cloud-init >/dev/null 2>&1 || exit 0
 [ ! -e /run/cloud-init/disabled ] || exit 0
 if [ {known} = yes ] && [ -e /var/lib/cloud/instance/boot-finished ]; then exit 0; fi
+if [ ! -e /var/lib/cloud/instance/boot-finished ]; then
+  echo '{say}cloud-init still sets it up; its log there: /var/log/cloud-init-output.log' >&2
+fi
 cloud-init status --wait >/dev/null 2>&1
 status=$?
 [ $status -eq 1 ] || exit 0
@@ -333,11 +337,13 @@ class Hosts:
 
     def _settle(self, place: _Place, known: bool, patience: Patience, say: Callable[[str], None]) -> None:
         name = place.spec.name
-        if not known:
-            say(f"waiting for {name}: cloud-init sets it up")
-        script = _SETTLE.format(known="yes" if known else "no")
+
+        def tell(text: str) -> None:
+            say(f"waiting for {name}: {text}")
+
+        script = _SETTLE.format(known="yes" if known else "no", say=SAY)
         seconds = _SETTLING if patience.timeout is None else max(patience.left, 1.0)
-        ran = patience.meanwhile(lambda: place.host.run(script, timeout=seconds), name)
+        ran = patience.meanwhile(lambda: place.host.run(script, timeout=seconds, say=tell), name)
         place.host.round_trips -= 1
         if ran.status != 0:
             tail = ran.stdout.decode("utf-8", "replace").strip()

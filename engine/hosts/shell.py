@@ -93,23 +93,28 @@ class Shell:
             self._channel.close()
 
     def run(
-        self, request: wire.Request, timeout: float | None, sent: Callable[[int], None] | None = None
+        self,
+        request: wire.Request,
+        timeout: float | None,
+        sent: Callable[[int], None] | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> Ran:
         """Send the script and wait for its end, at most `timeout` seconds (None: for ever).
 
-        `sent` hears how many bytes are on their way, piece by piece.
+        `sent` hears how many bytes are on their way, piece by piece; `say` what the script tells meanwhile.
 
         Raises StepFailed when time is up (what it runs is ended there), ConnectionLost, and HostUnreachable
         where the host starts no shell (sudo, a wrong user).
         """
         ends = None if timeout is None else time.monotonic() + timeout
-        collector = _Collector(self._channel)
+        collector = _Collector(self._channel, say)
         try:
             self._send(request, collector, sent)
             if not self._await(collector, ends):
                 self._kill(collector)
+                told = f"; the last it said: {collector.told}" if collector.told else ""
                 raise StepFailed(
-                    f"{self._name}: not done after {timeout:g} s, ended there",
+                    f"{self._name}: not done after {timeout:g} s, ended there{told}",
                     "allow it more with `timeout:`, or find out on the host what it waits for",
                 )
         finally:
@@ -200,9 +205,13 @@ class _Bell(threading.Event):
 class _Collector:
     """What a channel brings, as it comes."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, say: Callable[[str], None] | None = None) -> None:
         self.stdout = bytearray()
         self.stderr = bytearray()
+        self.told = ""
+        """The last words for the user."""
+        self._say = say
+        self._heard = 0
         self._channel = channel
         self._bell = _Bell()
         self._last = time.monotonic()
@@ -225,7 +234,18 @@ class _Collector:
                 self._channel.status_event.wait(max(wait, 0.0))
             return False
         self._last = time.monotonic()
+        self._listen()
         return True
+
+    def _listen(self) -> None:
+        """Pass on the words for the user in lines of standard error that are complete now."""
+        end = self.stderr.rfind(b"\n") + 1
+        for line in self.stderr[self._heard : end].decode("utf-8", "replace").splitlines():
+            if line.startswith(wire.SAY):
+                self.told = line.removeprefix(wire.SAY)
+                if self._say is not None:
+                    self._say(self.told)
+        self._heard = max(end, self._heard)
 
     def complete(self) -> bool:
         """Whether nothing more is to be expected."""

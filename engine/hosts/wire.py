@@ -35,6 +35,9 @@ RAW_BOOT: Final = (
     f'labctl_script=$(dd bs="$labctl_size" count=1 iflag=fullblock 2>/dev/null); {_EVAL}'
 )
 
+SAY: Final = "labctl-say: "
+"""A line of a script's standard error that begins so is for the user, at once: what it is waiting for."""
+
 _HELLO = re.compile(rb"^labctl ([0-9]+)\n", re.MULTILINE)
 
 

@@ -5,20 +5,53 @@ from __future__ import annotations
 import re
 from typing import Final
 
-APT: Final = """\
+from engine.resources._shell import TELL
+
+APT: Final = (
+    TELL
+    + """\
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C
+labctl_lock_seconds=300
 have_apt() {
   command -v apt-get >/dev/null 2>&1 ||
     fail 'this host has no apt-get' 'use an Ubuntu or Debian image for hosts with packages'
 }
+holder_of() {
+  [ -e "$1" ] && [ -r /proc/locks ] || return 0
+  inode=$(stat -c %i "$1")
+  form="^[0-9]*: POSIX  *[A-Z]*  *WRITE  *\\([0-9]*\\) [0-9a-f]*:[0-9a-f]*:$inode .*"
+  holder=$(sed -n "s/$form/\\1/p" /proc/locks | head -n 1)
+  [ -n "$holder" ] || return 0
+  program=$(cat "/proc/$holder/comm" 2>/dev/null) || program='another program'
+  case $program in unattended-upgr*) program=unattended-upgrades ;; esac
+  printf '%s (process %s)' "$program" "$holder"
+}
+apt_turn() {
+  # apt waits, too, but without a word.
+  until=$(($(date +%s) + labctl_lock_seconds)) told=
+  while :; do
+    who=$(holder_of /var/lib/dpkg/lock-frontend)
+    [ -n "$who" ] || who=$(holder_of "${1:-/var/lib/dpkg/lock}")
+    [ -n "$who" ] || return 0
+    if [ "$(date +%s)" -ge "$until" ]; then
+      pid=${who##* }
+      fail "$who has held apt's lock on the host for $labctl_lock_seconds s" \\
+        "see there what it is doing: ps -fp ${pid%)}; wait until it is done, then run this again"
+    fi
+    [ "$who" = "$told" ] || { told=$who; tell_user "waiting for apt's lock, which $who holds"; }
+    sleep 0.5
+  done
+}
 apt_do() {
-  apt-get -q -y -o DPkg::Lock::Timeout=300 \\
+  apt_turn
+  apt-get -q -y -o "DPkg::Lock::Timeout=$labctl_lock_seconds" \\
     -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
 }
 apt_update() {
   # apt waits for dpkg's lock by itself, but not for the one on its lists.
+  apt_turn /var/lib/apt/lists/lock
   tries=0
-  until apt_said=$(apt-get -q -o DPkg::Lock::Timeout=300 update 2>&1); do
+  until apt_said=$(apt-get -q -o "DPkg::Lock::Timeout=$labctl_lock_seconds" update 2>&1); do
     tries=$((tries + 1))
     case $apt_said in
       *'Could not get lock'*) [ "$tries" -ge 150 ] || { sleep 2; continue; } ;;
@@ -42,6 +75,7 @@ apt_install() {
   apt_do install "$@"
 }
 """
+)
 """Shell functions that need `FAIL` before them; `lists_older_than` also holds where there are no lists."""
 
 IS_INSTALLED: Final = """\
@@ -78,9 +112,19 @@ _SAYINGS: Final = (
     ),
     (re.compile(r"No space left on device"), "the host's disk is full", "give the host a larger volume"),
     (
+        re.compile(r"Could not get lock \S+ It is held by process (?P<what>\d+) \((?P<package>[^)]+)\)"),
+        "{package} (process {what}) holds apt's lock on the host, and does not come to an end",
+        "see there what it is doing: ps -fp {what}; wait until it is done, then run this again",
+    ),
+    (
         re.compile(r"Could not get lock (?P<what>\S+?)\.? "),
         "another program on the host is installing packages and does not come to an end",
         "see what it is: sudo lsof /var/lib/dpkg/lock-frontend; then run this again",
+    ),
+    (
+        re.compile(r"You don't have enough free space in (?P<what>\S+?)\.?$", re.MULTILINE),
+        "the host's disk is full: no room in {what}",
+        "make room there (df -h tells where), or give the host a larger volume",
     ),
     (
         re.compile(r"The following packages have unmet dependencies:\s+(?P<what>\S+)"),

@@ -21,6 +21,11 @@ fail() {
 """
 """A shell function that ends the script with words for the user, and a remedy."""
 
+TELL: Final = """\
+tell_user() { printf 'labctl-say: %s\\n' "$1" >&2; }
+"""
+"""A shell function that tells the user at once what the script is waiting for."""
+
 
 def quote(value: Any) -> str:
     """`value` as one word of a shell script."""

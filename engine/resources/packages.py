@@ -87,6 +87,9 @@ class Apt(OnHost):
     cache_valid_time: int = Field(
         default=86400, ge=0, description="seconds for which the lists that are there are good enough"
     )
+    lock_timeout: int = Field(
+        default=300, ge=0, description="seconds to wait while another program installs packages there"
+    )
     install_recommends: bool = Field(default=True, description="install what the packages recommend, too")
 
     @model_validator(mode="after")
@@ -142,7 +145,7 @@ class Apt(OnHost):
         if any("=" in name for name in self.name):
             flags += "--allow-downgrades "
         return (
-            f"{FAIL}{APT}{IS_INSTALLED}{_RECORD}have_apt\nbegin\n"
+            f"{FAIL}{APT}{IS_INSTALLED}{_RECORD}labctl_lock_seconds={self.lock_timeout}\nhave_apt\nbegin\n"
             + "".join(f"printf 'wants %s\\n' {quote(_bare(name))} >>\"$record\"\n" for name in self.name)
             + "".join(_check(name, ":", f"is_missing {words(_bare(name), name)}") for name in self.name)
             + 'if [ -n "$missing" ]; then\n'
