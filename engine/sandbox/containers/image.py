@@ -9,6 +9,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from engine.errors import Unreachable
@@ -18,6 +19,7 @@ _BASE = "labctl-base:1"
 _RELEASE = "bookworm"
 _SECURITY = "http://security.debian.org/debian-security"
 _BUILD_SECONDS = 1800.0
+_FRESH = timedelta(days=7)
 _STAND_INS = {
     "https://registry-1.docker.io/v2/": ("registry-1.docker.io", "auth.docker.io"),
     "https://download.docker.com/": ("download.docker.com",),
@@ -60,12 +62,26 @@ def _base(say: Callable[[str], None]) -> str:
         run("pull", official)
         return official
     except DockerError:
+        if _is_fresh(_BASE):
+            say(f"no registry answers; using the Debian {_RELEASE} that debootstrap built before")
+            return _BASE
         say(f"no registry answers; building Debian {_RELEASE} with debootstrap")
     program = shutil.which("debootstrap", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if program is None or os.geteuid() != 0:
         raise Unreachable("there is no image registry here, and debootstrap cannot be run", _NO_DEBOOTSTRAP)
     _bootstrap(program)
     return _BASE
+
+
+def _is_fresh(image: str) -> bool:
+    """Whether an image is there and not so old that its packages would be missing updates."""
+    try:
+        made = run("image", "inspect", "-f", "{{.Created}}", image)
+    except DockerError:
+        return False
+    # Docker tells nanoseconds, which datetime does not read.
+    day = datetime.fromisoformat(made[:10]).replace(tzinfo=UTC)
+    return datetime.now(UTC) - day < _FRESH
 
 
 def _bootstrap(program: str) -> None:
