@@ -78,11 +78,13 @@ def differences(
             continue
         secret = hide or is_secret(type(resource), name) or name in behind
         unread = is_hashed(type(resource), name)
+        is_ = type(resource).counted(name, wanted, there.get(name))
+        was = type(resource).counted(name, wanted, entry.outputs.get(name))
         found.append(
             FieldChange(
                 name,
-                was=None if secret or unread else entry.outputs.get(name),
-                is_=None if secret or unread else _shown(name, there.get(name), wanted, entry, masker),
+                was=None if secret or unread else was,
+                is_=None if secret or unread else _shown(name, is_, wanted, entry, masker),
                 wanted=None if secret else wanted,
                 replaces=resource.replaces(name, there),
                 secret=secret,
@@ -207,8 +209,10 @@ def _word_for(resource: Resource, field: FieldChange, there: Mapping[str, Any]) 
     told = None
     if field.name == TAGS and type(resource).tagged:
         told = ", ".join(_tag_words(field))
-    elif not field.secret and not holds_unknown(field.wanted) and field.is_ in (None, there.get(field.name)):
-        told = type(resource).describe_difference(field.name, field.wanted, there.get(field.name))
+    elif not field.secret and not holds_unknown(field.wanted):
+        is_ = type(resource).counted(field.name, field.wanted, there.get(field.name))
+        if field.is_ in (None, is_):
+            told = type(resource).describe_difference(field.name, field.wanted, is_)
     words = told or f"{field.name} {'differ' if field.name == TAGS else 'differs'}"
     drifted = field.was is not None and not holds_unknown(field.wanted) and field.was == field.wanted
     return f"{words} (changed outside labctl)" if drifted and field.was != field.is_ else words

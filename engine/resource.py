@@ -113,7 +113,7 @@ class Place:
     partition: str = "aws"
 
     def arn(self, service: str, resource: str, *, regional: bool = True, account: bool = True) -> str:
-        """The ARN of `resource` (`role/worker`, `table/votes`); without region or account where it has none."""
+        """The ARN of `resource` (`role/worker`); without region or account where it has none."""
         region = self.region if regional else ""
         return f"arn:{self.partition}:{service}:{region}:{self.account if account else ''}:{resource}"
 
@@ -166,7 +166,7 @@ class Resource(Fields):
         return {}
 
     def foretold(self, place: Place) -> Values:
-        """Outputs that follow from its name and place alone, like the ARN; for `reach` of what refers to it."""
+        """Outputs that follow from its name and place alone, like the ARN; what refers to it may use them."""
         return {}
 
     def wanted(self, also: Sequence[str] = ()) -> Values:
@@ -185,6 +185,11 @@ class Resource(Fields):
     def differs(cls, name: str, wanted: Any, there: Any) -> bool:
         """Whether field `name` is not as wanted; both in the playbook's words."""
         return bool(wanted != there)
+
+    @classmethod
+    def counted(cls, name: str, wanted: Any, there: Any) -> Any:
+        """What of the value `there` of field `name` counts beside `wanted`, and is shown in plans."""
+        return there
 
     @classmethod
     def describe_difference(cls, name: str, wanted: Any, there: Any) -> str | None:
@@ -207,7 +212,7 @@ class Resource(Fields):
     def foreseen(self) -> str | None:
         """The id that its create will give, where the playbook says it: for things known by their name.
 
-        `find` is told it as `world.job.foreseen`, so that a create never confirmed is found without searching.
+        `find` is told it as `world.job.foreseen`: a create never confirmed is then found without searching.
         """
         return None
 

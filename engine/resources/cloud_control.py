@@ -122,6 +122,13 @@ class AwsResource(Resource):
         return name != "role_arn" and bool(wanted != there)
 
     @classmethod
+    def counted(cls, name: str, wanted: Any, there: Any) -> Any:
+        """Of the properties, those that the playbook sets."""
+        if name != "properties" or not isinstance(there, Mapping):
+            return there
+        return {key: value for key, value in there.items() if key in wanted}
+
+    @classmethod
     def describe_difference(cls, name: str, wanted: Any, there: Any) -> str | None:
         """Each property that differs: what it is and what it should be."""
         if name != "properties" or not isinstance(there, Mapping):

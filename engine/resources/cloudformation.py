@@ -185,6 +185,13 @@ class CloudformationStack(Resource):
             return any((there or {}).get(key) not in (text, _HIDDEN) for key, text in wanted.items())
         return bool(wanted != there)
 
+    @classmethod
+    def counted(cls, name: str, wanted: Any, there: Any) -> Any:
+        """Of the parameters, those that the playbook sets."""
+        if name != "template_parameters" or not isinstance(there, Mapping):
+            return there
+        return {key: text for key, text in there.items() if key in wanted}
+
     def replaces(self, name: str, there: Values) -> bool:
         """A stack whose create failed can only be deleted."""
         return there.get("status") in _DEAD or super().replaces(name, there)
