@@ -118,3 +118,9 @@ def test_what_can_be_set_at_creation_only_replaces() -> None:
     assert not wanting(RetentionInDays=14).replaces("properties", there)
     assert wanting(LogGroupName="/b").replaces("properties", there)
     assert wanting().replaces("type", there)
+
+
+def test_a_plan_shows_of_the_properties_those_that_the_playbook_sets() -> None:
+    there = {"Name": "x", "Arn": "arn:x", "Size": 2}
+    assert AwsResource.counted("properties", {"Size": 1, "More": 3}, there) == {"Size": 2}
+    assert AwsResource.counted("type", "AWS::Ab::Cd", "AWS::Ab::Cd") == "AWS::Ab::Cd"
