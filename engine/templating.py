@@ -213,7 +213,7 @@ class Filling:
         if taken.native is not None and not in_file:
             value = self._value(taken.native)
             if isinstance(value, Later):
-                return Unknown(value.refs, text)
+                return Unknown(value.refs, value.text or text)
             return _leaving(value)
         return self._joined(taken, text)
 
@@ -313,7 +313,14 @@ class Filling:
         space = self.scope.lab.spaces[path]
         self.sensitive |= name in space.sensitive
         filled, touched = self._inside(joined(path, name), path, space.outputs[name], {})
-        return self.hand_out(filled, frozenset(touched))
+        return self._hand_on(filled, touched)
+
+    def _hand_on(self, value: Any, touched: set[Ref]) -> Any:
+        """A value of another playbook: where it is not known, what stands there tells of it."""
+        if isinstance(value, Unknown):
+            self._handed_unknown = True
+            return Later(frozenset(touched), value.text)
+        return self.hand_out(value, frozenset(touched))
 
     def _handed(self, name: str, handed: Handed) -> Any:
         """The value of a variable that the including playbook hands over."""
@@ -323,7 +330,7 @@ class Filling:
             fitting = handed.fit(filled)
         except ValueError as error:
             raise Wrong(f"the variable `{name}` {error}") from None
-        return self.hand_out(fitting, frozenset(touched))
+        return self._hand_on(fitting, touched)
 
     def _lookup(self, name: str) -> Any:
         """What `name` stands for in an expression."""

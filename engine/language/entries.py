@@ -159,7 +159,7 @@ class Entries:
         if name is None:
             return None
         own = shared.with_keywords_of(node, self._problems)
-        if "ssh" in own.keywords:
+        if "ssh" in own.keywords and "ssh" not in node.value:
             words = "`ssh` is for one host, and an include is many resources"
             self._problems.add(own.keywords["ssh"].where, words, "write it in the included playbook")
         return Included(

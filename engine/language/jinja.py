@@ -55,10 +55,12 @@ class Failed(Wrong):
 class Later:
     """Stands in an expression for a value not known yet: it can be passed on, but not looked into."""
 
-    __slots__ = ("refs",)
+    __slots__ = ("refs", "text")
 
-    def __init__(self, refs: frozenset[Ref]) -> None:
+    def __init__(self, refs: frozenset[Ref], text: str | None = None) -> None:
         self.refs = refs
+        self.text = text
+        """The template that it comes from, where that is not the one at hand."""
 
     def _stop(self, *_: Any, **__: Any) -> Any:
         raise NotKnown

@@ -165,9 +165,11 @@ class Needs:
 
     def _unknown(self, each: Depends, declared: Declared) -> None:
         space = declared.space
-        known = {address.partition("[")[0] for address in self._declared} | self._expansion.skipped
-        names = {_local(name, space) for name in known if _is_seen(name, space)}
         said = _local(each.name, space)
+        known = {*self._declared, *self._expansion.skipped}
+        names = {_local(name, space).partition("[")[0] for name in known if _is_seen(name, space)}
+        if "." not in said:
+            names = {name.partition(".")[0] for name in names}
         near = nearest(said, names)
         remedy = f"did you mean `{near}`?" if near else did_you_mean(said, names, "there are")
         self._problems.add(each.where, f"`depends_on`: there is no `{said}`", remedy)

@@ -210,11 +210,13 @@ def _uses(node: Node | None, problems: Problems) -> dict[str, tuple[Where, Node]
             problems.add(item.where, words, "such as `uses: base@fall2026`, or `uses: {base: base@fall2026}`")
         elif not NAME.match(name):
             words = f"`{name}` cannot stand in templates: letters, digits and _ only, a letter first"
-            problems.add(where, words, f"give it a name: `uses: {{base: {item.value}}}`")
+            problems.add(where, words, f'give it a name: `uses: {{base: "{item.value}"}}`')
         elif name in RESERVED:
             problems.add(where, f"`{name}` has a meaning of its own in templates", "choose another name")
         elif name in found:
-            problems.add(where, f"two labs are called `{name}` here", f"write `uses: {{NAME: {item.value}}}`")
+            problems.add(
+                where, f"two labs are called `{name}` here", f'write `uses: {{NAME: "{item.value}"}}`'
+            )
         else:
             found[name] = (where, item)
     return found

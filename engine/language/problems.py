@@ -51,7 +51,7 @@ class Problems:
     def sorted(self) -> tuple[Problem, ...]:
         """All of them by place, those without a place first; secrets masked."""
         told = {self._masked(problem) for problem in self._found}
-        return tuple(sorted(told, key=lambda problem: (problem.where or _NOWHERE, problem.what)))
+        return tuple(sorted(told, key=_by_place))
 
     def _masked(self, problem: Problem) -> Problem:
         what, remedy = problem.what, problem.remedy
@@ -63,3 +63,7 @@ class Problems:
         """Raise Invalid with all that was found, if anything was."""
         if self._found:
             raise Invalid(self.sorted())
+
+
+def _by_place(problem: Problem) -> tuple[Where, str, str]:
+    return problem.where or _NOWHERE, problem.what, problem.remedy
