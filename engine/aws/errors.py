@@ -191,6 +191,22 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "S3 does not understand the policy",
         "check its Principal, Action and Resource: resources are arn:aws:s3:::BUCKET and …:::BUCKET/*",
     ),
+    "EntityAlreadyExists": (
+        "something of this name is there already in the account, and this lab did not make it",
+        "choose another name, or delete that one if nobody needs it",
+    ),
+    "DeleteConflict": (
+        "something still holds on to it",
+        "take away what the message names, then run the same command again",
+    ),
+    "MalformedPolicyDocument": (
+        "IAM does not understand this policy",
+        "see the actions, resources and principals in it; `aws accessanalyzer validate-policy` tells more",
+    ),
+    "PasswordPolicyViolation": (
+        "the account asks for a better password",
+        "`aws iam get-account-password-policy` tells what it asks for",
+    ),
     "UnauthorizedOperation": (
         "these credentials are not allowed to do this",
         "ask the account's administrator for the permission named in the message",
@@ -228,6 +244,10 @@ class AwsError(StepFailed):
 _GONE: Final = frozenset(
     {
         "NatGatewayNotFound",
+        "LoadBalancerNotFound",
+        "TargetGroupNotFound",
+        "ListenerNotFound",
+        "RuleNotFound",
         "ParameterNotFound",
         "NoSuchEntity",
         "InvalidAMIID.Unavailable",

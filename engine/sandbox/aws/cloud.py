@@ -26,6 +26,7 @@ from engine.sandbox.aws import (
     catalogue,
     checks,
     ecr,
+    identity,
     launches,
     lifecycle,
     resource_types,
@@ -68,6 +69,7 @@ class Cloud:
         buckets.mend()
         rules.mend()
         tags.mend()
+        identity.mend()
         resource_types.mend()
         stacks.mend()
         self.registry_keys = ecr.Keys(state.parent / "registry.key")
