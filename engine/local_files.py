@@ -69,7 +69,7 @@ class LocalFile(_Named):
     def found(cls, path: str, files: Files) -> Self:
         """The file that `path` names. Raises ValueError in words, or OSError."""
         place = files.find(path)
-        return cls(place, _hash_of(place), place.stat().st_size)
+        return cls(place, hash_of(place), place.stat().st_size)
 
     def text(self) -> str:
         """Its contents as text, what is not UTF-8 replaced; nothing of one that is no small text (64 KiB)."""
@@ -121,7 +121,8 @@ class TemplateFile(_Named):
         return cls(place, files.fill(place))
 
 
-def _hash_of(path: Path) -> str:
+def hash_of(path: Path) -> str:
+    """The SHA-256 of a file's contents in hex, computed anew only when the file has changed."""
     stat = path.stat()
     return _hashed(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
@@ -147,7 +148,7 @@ def _mode(path: Path) -> int:
 def _content_hash(path: Path) -> str:
     if path.is_symlink():
         return hashlib.sha256(os.readlink(path).encode()).hexdigest()
-    return "" if path.is_dir() else _hash_of(path)
+    return "" if path.is_dir() else hash_of(path)
 
 
 def members(folder: Path) -> Iterator[tuple[str, Path]]:

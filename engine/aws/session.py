@@ -75,6 +75,18 @@ class Aws:
         self._keep_to_account()
         return self._insist(service, operation, retry, params)
 
+    def body(self, service: str, operation: str, key: str = "Body", **params: Any) -> tuple[Any, bytes]:
+        """As `call`, and all that the answer streams under `key`; Unreachable where that breaks off."""
+        from botocore.exceptions import BotoCoreError
+        from urllib3.exceptions import HTTPError
+
+        answer = self.call(service, operation, **params)
+        try:
+            return answer, answer[key].read()
+        except (BotoCoreError, HTTPError, OSError) as error:
+            words = f"the connection was lost while the answer to {operation} was read: {error}"
+            raise Unreachable(words, "run the same command again") from error
+
     def pages(self, service: str, operation: str, key: str, **params: Any) -> list[Any]:
         """The items under `key` of all pages of a read, asked one page at a time.
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import quote
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import tags_in, widened
@@ -176,6 +177,29 @@ def delete_versions(world: World, bucket: str, versions: Sequence[Mapping[str, A
 def domain(bucket: str, region: str) -> str:
     """The name under which a bucket answers on the web."""
     return f"{bucket}.s3.{region}.amazonaws.com"
+
+
+def split(id: str) -> tuple[str, str]:
+    """Bucket and key of an id, BUCKET/KEY."""
+    bucket, _, key = id.partition("/")
+    return bucket, key
+
+
+def region_of(world: World, bucket: str) -> str:
+    """Where a bucket is (HeadBucket), asked once."""
+
+    def asked() -> str:
+        return str(ask(world, "head_bucket", Bucket=bucket).get("BucketRegion") or world.aws.region)
+
+    return world.aws.remember(("s3 region", bucket), asked)
+
+
+def url_of(bucket: str, key: str, region: str) -> str:
+    """Where an object is on the web; the certificate does not cover names of buckets with dots."""
+    path = quote(key, safe="/~")
+    if "." in bucket:
+        return f"https://s3.{region}.amazonaws.com/{bucket}/{path}"
+    return f"https://{domain(bucket, region)}/{path}"
 
 
 def website_domain(bucket: str, region: str) -> str:

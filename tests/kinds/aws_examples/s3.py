@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
+from engine.local_files import PlaybookFiles
 from engine.resource import Resource
 from engine.resources.s3 import S3Bucket
+from engine.resources.s3_objects import S3Object
+from engine.resources.s3_sync import S3Sync
 from tests.kinds.aws_examples import Example
 from tests.kinds.aws_stage import Stage
 
@@ -65,4 +71,38 @@ def bucket(stage: Stage) -> tuple[Resource, Resource | None]:
     return first, second
 
 
-EXAMPLES: dict[str, Example] = {"s3_bucket": bucket}
+def an_object(stage: Stage) -> tuple[Resource, Resource | None]:
+    where = {"bucket": a_bucket(stage, versioning=True), "object": "notes/hello world.txt"}
+    first = S3Object(**where, content="Hello.\n", metadata={"course": "w251"})
+    second = S3Object(
+        **where,
+        content="Hello again.\n",
+        cache_control="max-age=60",
+        content_type="text/markdown",
+        storage_class="STANDARD_IA",
+        metadata={"course": "w251", "week": "2"},
+        encryption_mode="AES256",
+    )
+    return first, second
+
+
+def a_folder(**files: str) -> dict[str, object]:
+    """Validation context, and `file_root`, of a folder with these files."""
+    place = Path(tempfile.mkdtemp(prefix="labctl-sync-"))
+    for name, text in files.items():
+        path = place / "site" / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".html").write_text(text)
+    return {"files": PlaybookFiles((place,))}
+
+
+def a_sync(stage: Stage) -> tuple[Resource, Resource | None]:
+    given = {"bucket": a_bucket(stage, versioning=True), "file_root": "site", "key_prefix": "docs"}
+    first = S3Sync.model_validate(
+        given, context=a_folder(index="<h1>1</h1>", sub__page="one", old="gone soon")
+    )
+    second = S3Sync.model_validate(given, context=a_folder(index="<h1>2</h1>", sub__page="one", new="fresh"))
+    return first, second
+
+
+EXAMPLES: dict[str, Example] = {"s3_bucket": bucket, "s3_object": an_object, "s3_sync": a_sync}
