@@ -80,7 +80,7 @@ def change(
     if how is not None:
         restart(world.hosts, host.name, how, say=job.say)
         return look(type(resource), world, [id], resource).get(id)
-    if resource.reconnects:
+    if resource.regroups(id, host.login):
         host.reconnect()
     status, output = _answers(ran, 1, host.name)[0]
     return resource.parse(id, status, output)
@@ -93,7 +93,7 @@ def remove(kind: type[OnHost], world: World, id: str, there: Values | None) -> N
     host = _host(world)
     ran = host.run(script, timeout=job.timeout, quiet=job.quiet, say=job.say)
     _check(kind, ran, host.name, quiet=job.quiet)
-    if kind.reconnects:
+    if kind.regroups(id, host.login):
         host.reconnect()
 
 

@@ -32,8 +32,6 @@ class OnHost(Resource):
 
     adoptable: ClassVar[bool] = True
     """A thing that is there without labctl having made it may be taken on as it is."""
-    reconnects: ClassVar[bool] = False
-    """After a change the login is made anew (groups of the user changed)."""
     shown_in_plans: ClassVar[tuple[str, ...]] = ()
     """Fields that a plan shows whenever something is done to it, also where they are not compared."""
     any_text: ClassVar[frozenset[str]] = frozenset()
@@ -78,6 +76,14 @@ class OnHost(Resource):
     def removal(cls, id: str, there: Values | None) -> str:
         """A shell script, run as root under `set -eu`, that removes the thing; quiet if gone already."""
         raise NotImplementedError(cls.kind)
+
+    @classmethod
+    def regroups(cls, id: str, login: str) -> bool:
+        """Whether a change of the thing `id` may change the groups that `login` is in.
+
+        Where labctl itself logs in as that user, it does so anew: groups count from the next login on.
+        """
+        return False
 
     def uploads(self) -> Sequence[Upload]:
         """Files that `commands` need on the host."""

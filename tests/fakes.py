@@ -361,6 +361,7 @@ class FakeHost:
     thing: Thing
     cloud: Cloud
     runs: list[str]
+    login: str = "ubuntu"
 
     def run(
         self,

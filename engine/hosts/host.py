@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from engine.errors import HostUnreachable, LabctlError, StepFailed
 from engine.hosts import wire
-from engine.hosts.shell import ConnectionLost, Shell, alive
+from engine.hosts.shell import ConnectionLost, Shell, alive, hasten
 from engine.hosts.spec import Ran
 
 if TYPE_CHECKING:
@@ -49,9 +49,10 @@ class Host:
         log: RunLog | None = None,
     ) -> None:
         self.name = name
+        self.login = login
+        """Who logs in."""
         self.round_trips = 0
         """How many scripts were sent: each costs one."""
-        self._login = login
         self._dial = dial
         self._forwarding = forwarding
         self._log = log
@@ -128,6 +129,7 @@ class Host:
         with self._dialing:
             if self._bridge is None or not self._answers(self._bridge):
                 self._bridge = self.transport()
+                hasten(self._bridge)
             return self._bridge
 
     @contextmanager
@@ -172,7 +174,7 @@ class Host:
         say: Callable[[str], None] | None,
     ) -> Ran:
         sent = _Progress(say, request.size) if say is not None and request.raw else None
-        command = wire.as_user(request.boot, user, self._login)
+        command = wire.as_user(request.boot, user, self.login)
         spare = self._take_spare(command)
         try:
             ran = self._send(spare, request, timeout, sent, say) if spare is not None else None
@@ -217,7 +219,7 @@ class Host:
             return self._shell(command, self.transport())
 
     def _shell(self, command: str, transport: Transport) -> Shell:
-        return Shell(self.name, transport, command, self._login, self._forwarding)
+        return Shell(self.name, transport, command, self.login, self._forwarding)
 
     def _lost(self, sent: bool) -> HostUnreachable:
         when = "while a script ran there" if sent else "before the script was sent"

@@ -35,7 +35,6 @@ class DockerEngine(OnHost):
     """
 
     kind: ClassVar[str] = "docker_engine"
-    reconnects: ClassVar[bool] = True
     outputs: ClassVar[Mapping[str, Output]] = {"version": Output("version of the Docker Engine that runs")}
 
     source: Fixed[Literal["docker", "distribution"]] = Field(
@@ -137,6 +136,11 @@ class DockerEngine(OnHost):
     def removal(cls, id: str, there: Values | None) -> str:
         """Purges what labctl installed, with all that Docker kept."""
         return _REMOVE_ENGINE
+
+    @classmethod
+    def regroups(cls, id: str, login: str) -> bool:
+        """The group docker comes and goes, for whoever is in it."""
+        return True
 
     @classmethod
     def explain_failure(cls, status: int, stderr: str) -> tuple[str, str] | None:

@@ -40,7 +40,6 @@ class User(OnHost):
     """A user account on a host, with its groups and the keys that may log in."""
 
     kind: ClassVar[str] = "user"
-    reconnects: ClassVar[bool] = True
     outputs: ClassVar[Mapping[str, Output]] = {
         "uid": Output("its number"),
         "gid": Output("the number of its own group"),
@@ -152,6 +151,11 @@ class User(OnHost):
         if "groups" in fields and self.groups is not None:
             options += f" {'-a ' if self.append else ''}-G {quote(','.join(self.groups))}"
         return f"  usermod{options} -- {quote(self.name)}\n" if options else "  :\n"
+
+    @classmethod
+    def regroups(cls, id: str, login: str) -> bool:
+        """Its own groups."""
+        return id == login
 
     def uploads(self) -> Sequence[Upload]:
         """The password's hash for chpasswd; the keys."""

@@ -267,6 +267,23 @@ def test_a_host_behind_another_shares_its_connection(lab: LabHosts, start_sshd: 
     assert len(private.children()) == 6
 
 
+def test_a_connection_that_only_leads_on_sends_small_packets_at_once(
+    lab: LabHosts, start_sshd: Start, tmp_path: Path
+) -> None:
+    # OpenSSH turns Nagle's algorithm off with the first session: it gets one, and only one.
+    sessions = tmp_path / "sessions"
+    bastion = start_sshd(f"ForceCommand echo >>{sessions}")
+    lab.know(bastion)
+    private = start_sshd()
+    for name in ("private[0]", "private[1]"):
+        lab.know(private, name, via="bastion")
+        assert lab.hosts.glance(name, timeout=20).run("true", user=lab.user).status == 0
+    deadline = time.monotonic() + 10
+    while not (sessions.exists() and sessions.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert sessions.read_text() == "\n"
+
+
 def test_logging_in_anew_leaves_those_behind_alone(lab: LabHosts, start_sshd: Start) -> None:
     bastion, private = start_sshd(), start_sshd()
     lab.know(bastion)

@@ -25,7 +25,7 @@ class LocalHost:
     def __init__(
         self, folder: Path, *, root: Path | None = None, env: Mapping[str, str] | None = None
     ) -> None:
-        self.name = "here"
+        self.name, self.login = "here", "ubuntu"
         self.round_trips = 0
         self.reconnected = 0
         self.scripts: list[str] = []

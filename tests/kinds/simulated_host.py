@@ -30,7 +30,7 @@ class SimulatedHost:
     """What kinds use of a host, done by a simulated machine."""
 
     def __init__(self, folder: Path, *, os: str = "ubuntu-22.04", out: bool = True) -> None:
-        self.name, self.reconnected = "here", 0
+        self.name, self.login, self.reconnected = "here", "ubuntu", 0
         self._loop = asyncio.new_event_loop()
         self.network = Internet(out=out)
         self.machine = SimulatedMachine(

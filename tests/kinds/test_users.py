@@ -34,7 +34,6 @@ def test_an_account_is_made_changed_and_removed(bench: Bench) -> None:
     assert bench.look(alice) is None
     values = bench.create(alice)
     assert (values["uid"], values["home"], values["groups"]) == (4242, "/home/alice", ["adm", "sudo"])
-    assert bench.host.reconnected == 1  # groups count from the next login on
     later = user(groups=["adm"], shell="/bin/sh", ssh_authorized_keys=[OTHER])
     assert bench.differing(later) == {"shell", "ssh_authorized_keys"}
     bench.update(later, "shell", "ssh_authorized_keys")
@@ -63,6 +62,15 @@ def test_keys_of_others_stay(bench: Bench) -> None:
         text(bench, "stat -c '%a %U' /home/alice/.ssh /home/alice/.ssh/authorized_keys")
         == "700 alice\n600 alice\n"
     )
+
+
+def test_only_a_change_of_who_logs_in_logs_in_anew(tmp_path: Path) -> None:
+    with a_bench("simulated", tmp_path) as bench:
+        bench.create(user(groups=["adm"]))
+        assert bench.host.reconnected == 0
+        # Groups count from the next login on.
+        bench.create(User.model_validate({"name": bench.host.login, "groups": ["adm"]}))
+        assert bench.host.reconnected == 1
 
 
 def test_a_password_s_hash_never_stands_in_a_script(bench: Bench) -> None:

@@ -18,6 +18,7 @@ class Sh:
     """A host that is this machine."""
 
     name = "here"
+    login = "ubuntu"
 
     def __init__(self) -> None:
         self.runs = 0
@@ -37,7 +38,6 @@ class Sh:
 
 class Scripted(OnHost):
     kind = "scripted"
-    reconnects = True
 
     does: str
     shows: str = "printf '%s' \"$labctl_address\""
@@ -55,6 +55,10 @@ class Scripted(OnHost):
 
     def commands(self, there: Any, changed: frozenset[str]) -> str:
         return self.does
+
+    @classmethod
+    def regroups(cls, id: str, login: str) -> bool:
+        return (id, login) == ("it", "ubuntu")
 
 
 def change(does: str, *, shows: str = "echo seen", quiet: bool = False) -> Any:
