@@ -125,7 +125,7 @@ def _about(info: FieldInfo, field: str, documented: Mapping[str, str]) -> str:
 def _default(info: FieldInfo) -> str:
     if info.is_required():
         return "**required**"
-    value = plain(info.get_default(call_default_factory=False))
+    value = plain(info.get_default(call_default_factory=True, validated_data={}))
     return "" if value is None else f"`{json.dumps(value) if not isinstance(value, str) else value}`"
 
 

@@ -425,7 +425,8 @@ class InIam(Resource):
     def _note_purges(self, values: Values, purges: Mapping[str, str]) -> Values:
         """The values asked for; a last item `others: stay` in lists whose other items are left alone."""
         for name, purge in purges.items():
-            if values.pop(purge, None) is not True and not getattr(self, purge) and values.get(name):
+            values.pop(purge, None)
+            if getattr(self, purge) is False and isinstance(values.get(name), list):
                 values[name] = [*values[name], OTHERS_STAY]
         return values
 
