@@ -209,8 +209,13 @@ _SAYINGS: Final = (
         "look for its name on https://hub.docker.com, or build it: docker_image, named in `depends_on`",
     ),
     (
-        r"manifest for (?P<image>\S+) not found|(?P<other>[\w./:-]+): not found(?: |$)|manifest unknown",
+        r"manifest for (?P<image>\S+) not found|(?P<other>[\w./:-]+): not found(?: |$)",
         "the registry has no {image}{other}",
+        "look at the tags that the image has on https://hub.docker.com",
+    ),
+    (
+        r"manifest unknown",
+        "the registry has no image of that name and tag",
         "look at the tags that the image has on https://hub.docker.com",
     ),
     (

@@ -240,7 +240,7 @@ class DockerContainer(OnHost):
     def describe_difference(cls, name: str, wanted: Any, there: Any) -> str | None:
         """Differences as a person says them."""
         if name == "running":
-            return "it does not run, or did not end well"
+            return f"it was {there}" if there == _STARVED else "it does not run, or did not end well"
         if name == "image" and isinstance(there, str) and there.startswith("an older "):
             return f"it runs {there}"
         if name == "published_ports" and isinstance(wanted, list) and isinstance(there, list):
@@ -293,7 +293,7 @@ class DockerContainer(OnHost):
             "volumes": _volumes(host.get("Binds"), config.get("Volumes"), of_image.get("Volumes")),
             "networks": sorted(networks),
             "restart_policy": _policy(host.get("RestartPolicy") or {}),
-            "running": done if sort == "once" else bool(state.get("Running")) and not state.get("Restarting"),
+            "running": _runs(state, done=done if sort == "once" else None),
             "interactive": bool(config.get("OpenStdin")),
             "tty": bool(config.get("Tty")),
             "hostname": config.get("Hostname"),
@@ -451,21 +451,36 @@ class DockerContainer(OnHost):
         return [" ".join([run, word(self.image), *map(word, rest)]), *joins]
 
 
+_STARVED = "killed: it took more memory than it may"
+"""What is read in place of `running` where the kernel ended it."""
+
 _WAITING = """\
+starved() {
+  form='{{.State.OOMKilled}} {{.HostConfig.Memory}}'
+  case $(docker container inspect -f "$form" "$name") in
+    'true 0') fail "the container $name was killed: the host ran out of memory" \\
+      'give the host more (a larger `instance_type`), or the container less to do' ;;
+    true*) limit=$(docker container inspect -f '{{.HostConfig.Memory}}' "$name")
+      fail "the container $name was killed: it took more memory than its limit, $((limit >> 20)) MB" \\
+        'give it a larger `memory`, or less to do' ;;
+  esac
+}
 tell() { docker logs --tail 20 "$name" >&2 2>&1 || :; }
-last() { docker logs --tail 5 "$name" 2>&1 | grep . | tail -n 1 || :; }
+last() { docker logs --tail 5 "$name" 2>&1 | grep . | tail -n 1 | sed 's/^/: /' || :; }
 stays_up() {
   name=$1
   # One that dies at once dies within this time; what restarts it counts as dying, too.
   if code=$(timeout 0.5 docker wait "$name"); then
     tell
-    fail "the container $name ended at once with exit status $code: $(last)" \\
+    starved
+    fail "the container $name ended at once with exit status $code$(last)" \\
       "see what it says: docker logs $name"
   fi
   state=$(docker container inspect -f '{{.State.Status}} {{.RestartCount}}' "$name")
   [ "$state" = 'running 0' ] || {
     tell
-    fail "the container $name does not stay up ($state restarts): $(last)" \\
+    starved
+    fail "the container $name does not stay up ($state restarts)$(last)" \\
       "see what it says: docker logs $name"
   }
 }
@@ -476,7 +491,10 @@ becomes_healthy() {
     case $health in
       'running healthy') return 0 ;;
       'running starting') ;;
-      *) tell; fail "the container $name is not healthy ($health)" "see its tests: docker inspect $name" ;;
+      *)
+        tell
+        starved
+        fail "the container $name is not healthy ($health)" "see its tests: docker inspect $name" ;;
     esac
     [ "$(date +%s)" -lt "$until" ] || fail "the container $name did not become healthy in $2 s" \\
       'give it a longer `timeout`, or put right its `healthcheck`'
@@ -489,8 +507,10 @@ ends_well() {
   code=$(timeout "$most" docker wait "$name") ||
     fail "the container $name did not end in $most s" 'give it a longer `timeout`'
   docker logs "$name" || :
-  [ "$code" = 0 ] ||
-    fail "the container $name ended with exit status $code: $(last)" "see what it says: docker logs $name"
+  [ "$code" = 0 ] || {
+    starved
+    fail "the container $name ended with exit status $code$(last)" "see what it says: docker logs $name"
+  }
 }
 """
 
@@ -500,6 +520,12 @@ def _argv(config: Mapping[str, Any], count: int) -> tuple[list[str], list[str]]:
     entrypoint, command = list(config.get("Entrypoint") or ()), list(config.get("Cmd") or ())
     moved = max(0, count - len(entrypoint)) if entrypoint else 0
     return entrypoint + command[:moved], command[moved:]
+
+
+def _runs(state: Mapping[str, Any], *, done: bool | None) -> bool | str:
+    """Whether it runs, or is `done` where it is to run once; words where its memory was not enough."""
+    runs = bool(state.get("Running")) and not state.get("Restarting") if done is None else done
+    return runs or (_STARVED if state.get("OOMKilled") is True else False)
 
 
 def _image(name: str, id: str | None, asked: str, there: list[dict[str, Any]]) -> str:
