@@ -390,7 +390,8 @@ class _Draft:
         self.known[address] = usable_values(resource, without=_settling(resource))
         change = self._change(declared, resource, "replace", cause, fields, observation)
         goes_with = self._goes_with(entry)
-        notes = (*change.notes, *(() if goes_with else _stays(entry, declared.retain)))
+        lasts = () if goes_with else _stays(entry, declared.retain)
+        notes = (*change.notes, *(lasts or _lost(observation)))
         return replace(change, create_first=first and goes_with is None, goes_with=goes_with, notes=notes)
 
     def _bring_round(
@@ -476,7 +477,7 @@ class _Draft:
             goes_with=goes_with,
             forgets=bool(remarks),
             needs=entry.needs,
-            notes=(*remarks, *self._notes(address, observation)),
+            notes=(*remarks, *self._notes(address, observation), *(() if remarks else _lost(observation))),
         )
 
     def _keep_remembering(self, address: str, observation: Observation) -> None:
@@ -593,6 +594,13 @@ def _stays(entry: Entry, retain: bool) -> tuple[str, ...]:
     if entry.adopted:
         return ("was there before labctl: forgotten, not deleted",)
     return ("retained: forgotten, not deleted",) if retain else ()
+
+
+def _lost(observation: Observation) -> Sequence[str]:
+    """What goes along when the thing is deleted."""
+    if observation.kind is None or observation.values is None:
+        return ()
+    return observation.kind.lost_with(observation.values)
 
 
 def _is_gone(observation: Observation) -> tuple[str, ...]:

@@ -205,6 +205,11 @@ class Resource(Fields):
         """The outputs that an update of the fields `changed` may change."""
         return frozenset()
 
+    @classmethod
+    def lost_with(cls, there: Values) -> Sequence[str]:
+        """Remarks on what is lost when the thing that reads `there` is deleted, or keeps it from going."""
+        return ()
+
     def adopts(self, world: World) -> str | None:
         """The id of a thing not made by labctl that the playbook asks to take on as it is."""
         return None
