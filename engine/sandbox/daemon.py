@@ -18,6 +18,7 @@ from engine.sandbox.aws.lifecycle import TimedState
 from engine.sandbox.aws.server import Endpoint
 from engine.sandbox.containers import Fabric
 from engine.sandbox.control import Control
+from engine.sandbox.doors import S3Door
 from engine.sandbox.fleet import Fleet, MakeMachine, simulated
 from engine.sandbox.locks import held
 from engine.sandbox.ports import listeners
@@ -55,6 +56,7 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
     listen = listeners(state / "ports.json", ("aws", "network", *LISTENERS))
     places = {name: f"127.0.0.1:{listener.getsockname()[1]}" for name, listener in listen.items()}
     works = Works(cloud, folder, settings, listen)
+    wires.services.append(S3Door(listen["aws"].getsockname()))
     await socks.start(listen["network"])
 
     def settle(new: Settings) -> None:
