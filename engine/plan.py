@@ -331,6 +331,8 @@ class _Draft:
         host = self.there.primary.get(declared.host or "")
         if host is not None and not exists(host):
             return f"lived on {declared.host}, which was deleted outside labctl"
+        if observation.entry.host is not None and not observation.entry.outputs:
+            return "its creation failed"  # what was made on a host was read at once
         return "was deleted outside labctl"
 
     def _fields(
