@@ -77,7 +77,9 @@ def cost_lines(plan: Plan) -> Iterator[str]:
     staying = [change for change in plan.changes if change.action != "delete"]
     hourly = sum(change.hourly or 0.0 for change in staying)
     unpriced = [change.address for change in staying if change.hourly is None]
-    if hourly:
+    if 0 < hourly < 0.00005:
+        yield "Cost once applied: less than 0.01 USD a day."
+    elif hourly:
         yield f"Cost once applied: about {hourly:.4f} USD an hour, {hourly * 24:.2f} USD a day."
     if unpriced:
         yield f"Price unknown: {', '.join(unpriced)}."

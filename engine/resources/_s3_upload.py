@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import mimetypes
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,10 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, unquote
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import ADDRESS, LAB, TOKEN, is_made_by
 from engine.errors import LabctlError, LostAnswer, StepFailed
 from engine.resources._s3 import (
     BATCH,
@@ -32,7 +31,8 @@ WHOLE: Final = 16 << 20
 MOST_PARTS: Final = 10_000
 LARGEST: Final = 50 << 40
 """The most bytes that S3 takes in one object."""
-_OWN: Final = {LAB: "labctl-lab", ADDRESS: "labctl-address", TOKEN: "labctl-token"}
+_OWNER: Final = "labctl-owner"
+_TOKEN: Final = "labctl-token"
 _HASH: Final = "labctl-sha256"
 _TYPES: Final = mimetypes.MimeTypes()
 """Python's own table: the system's differs from machine to machine."""
@@ -58,16 +58,21 @@ def content_type(name: str) -> str:
 def marks(world: World, sha256: str) -> dict[str, str]:
     """Metadata that say whose an object is and what it holds, as tags do of other things.
 
-    Metadata are free and come with HeadObject; tags of objects are billed, and read one by one.
+    Metadata are free and come with HeadObject; tags of objects are billed, and read one by one. Whoever may
+    read an object sees its metadata, so they tell the lab and the address only by a hash.
     """
-    own = {LAB: world.lab, ADDRESS: world.job.address, TOKEN: world.job.token}
-    named = {_OWN[key]: quote(text, safe="@/[]:._ -") for key, text in own.items() if text}
-    return {**named, _HASH: sha256} if sha256 else named
+    held = {_OWNER: owner(world), _TOKEN: world.job.token, _HASH: sha256}
+    return {name: text for name, text in held.items() if text}
 
 
-def owner_of(metadata: Mapping[str, str]) -> dict[str, str]:
-    """The marks of an object in the form of tags."""
-    return {key: unquote(metadata[name]) for key, name in _OWN.items() if name in metadata}
+def owner(world: World) -> str:
+    """The mark of what the resource at `world.job`'s address has put."""
+    return hashlib.sha256(f"{world.lab}\0{world.job.address}".encode()).hexdigest()[:32]
+
+
+def owner_of(answer: Mapping[str, Any] | None) -> str | None:
+    """That mark of what HeadObject or GetObject told of."""
+    return (answer or {}).get("Metadata", {}).get(_OWNER)
 
 
 def hash_in(metadata: Mapping[str, str]) -> str | None:
@@ -77,7 +82,7 @@ def hash_in(metadata: Mapping[str, str]) -> str | None:
 
 def others_in(metadata: Mapping[str, str]) -> dict[str, str]:
     """The metadata without labctl's own."""
-    return {name: text for name, text in metadata.items() if name != _HASH and name not in _OWN.values()}
+    return {name: text for name, text in metadata.items() if name not in (_OWNER, _TOKEN, _HASH)}
 
 
 def head(world: World, bucket: str, key: str) -> dict[str, Any] | None:
@@ -87,7 +92,8 @@ def head(world: World, bucket: str, key: str) -> dict[str, Any] | None:
 
 def is_ours(world: World, answer: Mapping[str, Any]) -> bool:
     """Whether what HeadObject told of was put by a create for `world.job`."""
-    return is_made_by(world, owner_of(answer.get("Metadata") or {}))
+    token = answer.get("Metadata", {}).get(_TOKEN)
+    return owner_of(answer) == owner(world) and (not world.job.token or token == world.job.token)
 
 
 @dataclass
@@ -219,9 +225,7 @@ def put_ours(
     except AwsError as error:
         if error.code != "PreconditionFailed":
             raise
-    there = head(world, bucket, key)
-    owner = owner_of((there or {}).get("Metadata") or {})
-    if owner.get(LAB) != world.lab or owner.get(ADDRESS) != world.job.address:
+    if owner_of(head(world, bucket, key)) != owner(world):
         raise taken(bucket, key)
     return put(world, bucket, key, source, settings, new=False, progress=progress)
 

@@ -154,8 +154,8 @@ class S3Bucket(Resource):
         if name == "public_access" and isinstance(there, dict):
             opened = [key for key, blocked in wanted.items() if there.get(key) and not blocked]
             closed = [key for key, blocked in wanted.items() if blocked and not there.get(key)]
-            told = [f"{', '.join(opened)} is taken off"] if opened else []
-            return "; ".join(told + ([f"{', '.join(closed)} is put on"] if closed else []))
+            told = [f"taken off: {', '.join(opened)}"] if opened else []
+            return "; ".join(told + ([f"put on: {', '.join(closed)}"] if closed else []))
         if name == "policy":
             return "its policy is no longer wanted" if not wanted else "its policy differs"
         if name == "force":
@@ -171,7 +171,7 @@ class S3Bucket(Resource):
         many = "1000 objects or more" if count >= 1000 else f"{count} object{'' if count == 1 else 's'}"
         if there.get("force"):
             return (f"{many} in it: deleted with it",)
-        return (f"{many} in it: it can go only once these are gone (force: true deletes them)",)
+        return (f"{many} in it: must be gone first; with force: true all goes with it",)
 
     def foreseen(self) -> str | None:
         """Its name."""

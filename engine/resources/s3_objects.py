@@ -59,7 +59,7 @@ _HEADERS: Final = {
 class S3Object(Resource):
     """An object in a bucket, with the content of a file, a template or a text; put anew when that changes.
 
-    Whose it is stands in its metadata (`labctl-lab` and so on), as labels say it of containers.
+    Whose it is stands in its metadata (`labctl-owner`), as labels say it of containers.
     """
 
     kind: ClassVar[str] = "s3_object"

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 from pydantic import field_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import ADDRESS, LAB
 from engine.by_hand import options, word
 from engine.local_files import LocalFolder, hash_of
 from engine.refs import Unknown
@@ -225,7 +224,7 @@ class S3Sync(Resource):
 class _Index:
     found: bool
     files: Files
-    owner: Mapping[str, str]
+    owner: str | None
 
 
 def _read(world: World, id: str) -> _Index:
@@ -236,18 +235,17 @@ def _read(world: World, id: str) -> _Index:
     except AwsError as error:
         if not error.not_found:
             raise
-        return _Index(False, {}, {})
+        return _Index(False, {}, None)
     try:
         files = json.loads(body)["files"]
     except (ValueError, KeyError):
         files = {}  # somebody wrote over it: everything in the folder is sent again
-    return _Index(True, dict(files), owner_of(answer.get("Metadata") or {}))
+    return _Index(True, dict(files), owner_of(answer))
 
 
 def _write(world: World, id: str, files: Files, *, new: bool) -> None:
     bucket, prefix = split(id)
-    told = {"lab": world.lab, "address": world.job.address, "files": files}
-    body = json.dumps(told, sort_keys=True).encode()
+    body = json.dumps({"files": files}, sort_keys=True).encode()
     settings = {"ContentType": "application/json", "Metadata": marks(world, "")}
     put(world, bucket, prefix + INDEX, Source(body, "", len(body)), settings, new=new)
 
@@ -294,10 +292,7 @@ def _ours(world: World, id: str, index: _Index) -> Iterable[str]:
     unsure = [name for name, held in index.files.items() if "etag" not in held]
 
     def ours(name: str) -> bool:
-        there = head(world, bucket, prefix + name)
-        owner = owner_of((there or {}).get("Metadata") or {})
-        mine = {key: index.owner.get(key) for key in (LAB, ADDRESS)}
-        return {key: owner.get(key) for key in mine} == mine
+        return index.owner is not None and owner_of(head(world, bucket, prefix + name)) == index.owner
 
     certain = [name for name in index.files if name not in unsure]
     kept = side_by_side(unsure, ours)
