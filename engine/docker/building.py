@@ -77,6 +77,12 @@ class Docker:
             )
             return _built(told, say)
 
+    def name(self, name: str, other: str) -> None:
+        """Gives the image `name` another name besides (`HOST/REPOSITORY:TAG`). Raises Unreachable."""
+        repository, _, tag = other.rpartition(":")
+        with self._reached() as engine:
+            engine.tag(name, repository, tag=tag)
+
     def push(self, name: str, login: Login, *, say: Callable[[str], None] = _silent) -> str:
         """Pushes the image `name` (`HOST/REPOSITORY:TAG`); the digest it has in the registry.
 

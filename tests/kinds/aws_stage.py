@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from engine.aws import Aws
+from engine.docker import Docker
 from engine.hosts import Hosts
 from engine.resource import Resource, Values
 from engine.world import Job, World
@@ -19,13 +20,16 @@ class Stage:
     aws: Aws
     lab: str = field(default_factory=lambda: f"test-{uuid.uuid4().hex[:8]}")
     made: list[tuple[type[Resource], str]] = field(default_factory=list)
+    docker: Docker | None = None
+    """The Docker Engine that builds images."""
 
     def world(self, address: str = "thing", token: str | None = None, **job: Any) -> World:
         tags = {"labctl:lab": self.lab, "labctl:address": address, "course": "w251"}
         token = uuid.uuid4().hex if token is None else token
         # Nothing of these kinds touches a host.
         hosts = cast(Hosts, None)
-        return World(self.lab, self.aws, hosts, Job(address=address, token=token, tags=tags, **job))
+        job_at_hand = Job(address=address, token=token, tags=tags, **job)
+        return World(self.lab, self.aws, hosts, job_at_hand, docker=self.docker)
 
     def make(self, resource: Resource, address: str = "other") -> Values:
         kind = type(resource)
