@@ -10,6 +10,8 @@ from pathlib import Path
 from engine.errors import Invalid, LabctlError, Problem
 from engine.here import shipped
 
+_INCLUDE = re.compile(r"^[ -]*include:[ ]*([\w./-]+)", re.MULTILINE)
+_USES = re.compile(r"^uses:[ {]*(\w+)", re.MULTILINE)
 _FIELD = re.compile(r"\b(?:src|path|file|dockerfile):\s*[\"']?([\w./-]+)")
 
 
@@ -45,16 +47,33 @@ def start(name: str, folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _files(playbook: Path) -> Iterator[tuple[Path, Path]]:
-    yield playbook, Path("playbooks") / playbook.name
+    playbooks = shipped("playbooks")
+    together = sorted(_with(playbook))
+    for book in together:
+        yield book, Path("playbooks") / book.relative_to(playbooks)
     inventories = shipped("inventory")
     for source in sorted(inventories.iterdir()):
         if source.suffix in (".yml", ".csv") and not source.name.endswith(".lock.yml"):
             yield source, Path("inventory") / source.name
     templates = shipped("templates")
-    for first in sorted(_used(playbook, templates)):
+    for first in sorted({used for book in together for used in _used(book, templates)}):
         for source in [first] if first.is_file() else sorted(first.rglob("*")):
             if source.is_file() and "__pycache__" not in source.parts:
                 yield source, Path("templates") / source.relative_to(templates)
+
+
+def _with(playbook: Path) -> set[Path]:
+    """A playbook, with those that it includes and those of the labs that it uses."""
+    found: set[Path] = set()
+    waiting = [playbook]
+    while waiting:
+        book = waiting.pop()
+        if book.is_file() and book not in found:
+            found.add(book)
+            text = book.read_text(encoding="utf-8")
+            waiting += [book.parent / name for name in _INCLUDE.findall(text)]
+            waiting += [shipped("playbooks") / f"{name}.yml" for name in _USES.findall(text)]
+    return found
 
 
 def _used(playbook: Path, templates: Path) -> set[Path]:

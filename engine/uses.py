@@ -103,8 +103,6 @@ def refuse_while_used(ledger: Ledger, lab: Lab, plan: Plan, *, destroy: bool) ->
     if not users:
         return
     going = {change.address for change in plan.changes if change.action in ("delete", "replace")}
-    if not going:
-        return
     stays = any(change.action == "keep" and not change.forgets for change in plan.changes)
     if destroy and not stays:
         raise Invalid([_destroyed_problem(lab, users)])

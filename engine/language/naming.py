@@ -98,8 +98,8 @@ class Naming:
             return UNKNOWN
         lab = self.outside.used_lab(self.ledger, name)
         if lab is None:
-            remedy = f"apply it first, with the same ledger ({shown(Path(self.ledger))})"
-            self.problems.add(node.where, f"the lab `{name}` was never applied here", remedy)
+            words = f"the lab `{name}` was never applied here (ledger {shown(Path(self.ledger))})"
+            self.problems.add(node.where, words, f"apply it first{_command(name, Path(node.where.file))}")
             return UNKNOWN
         if not isinstance(lab, Unknown) and self.lab in lab.uses:
             words = f"`{name}` uses this lab, or uses one that does: two labs cannot use each other"
@@ -141,6 +141,17 @@ class Naming:
             outputs = self.views[called].read_of
             found[used.name] = Use(used.name, before.outputs | outputs, before.hosts | hosts)
         return tuple(found.values())
+
+
+def _command(name: str, beside: Path) -> str:
+    """The command that applies the lab `name`, where its playbook lies beside the one that uses it."""
+    playbook, _, inventory = name.partition("@")
+    path = beside.with_name(f"{playbook}.yml")
+    if not path.is_file():
+        return ""
+    inventory, _, student = inventory.partition("/")
+    words = ["labctl apply", str(path), *([f"-i {inventory}"] if inventory != "sandbox" else [])]
+    return f": {' '.join([*words, *([f'--student {student}'] if student else [])])}"
 
 
 def _texts(value: Any) -> Iterator[str]:

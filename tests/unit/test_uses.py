@@ -106,9 +106,16 @@ class TestAPlaybook:
 
     def test_is_told_that_the_other_lab_is_missing(self, desk: Desk) -> None:
         assert desk.wrong(USER) == [
-            "the lab `base@sandbox` was never applied here"
-            " | apply it first, with the same ledger (.labctl/labctl.db)",
+            "the lab `base@sandbox` was never applied here (ledger .labctl/labctl.db) | apply it first",
             "`when` hangs on something that is not known now | use other variables",
+        ]
+
+    def test_is_told_how_to_apply_a_lab_whose_playbook_is_there(self, desk: Desk) -> None:
+        desk.write("playbooks/base.yml", "name: base")
+        told = desk.wrong("uses: {a: base, b: base@fall/ann}")
+        assert [line.partition(" | ")[2] for line in told] == [
+            "apply it first: labctl apply playbooks/base.yml",
+            "apply it first: labctl apply playbooks/base.yml -i fall --student ann",
         ]
 
     def test_masks_what_is_sensitive_there(self, desk: Desk) -> None:
