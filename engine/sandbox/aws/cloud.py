@@ -29,6 +29,7 @@ from engine.sandbox.aws import (
     identity,
     launches,
     lifecycle,
+    money,
     resource_types,
     rules,
     snapshot,
@@ -70,6 +71,7 @@ class Cloud:
         rules.mend()
         tags.mend()
         identity.mend()
+        money.mend()
         resource_types.mend()
         stacks.mend()
         self.registry_keys = ecr.Keys(state.parent / "registry.key")
