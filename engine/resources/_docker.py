@@ -56,14 +56,16 @@ def look(*inspections: str) -> str:
 def read(output: bytes) -> list[dict[str, Any]]:
     """The objects that `look` printed. Raises StepFailed where Docker does not answer."""
     found = []
-    for line in output.decode(errors="replace").splitlines():
+    lines = output.decode(errors="replace").splitlines()
+    for number, line in enumerate(lines):
         if line.startswith("{"):
             found.append(json.loads(line))
-        elif line.startswith("failed ") and _DOWN.search(line):
-            raise StepFailed(
-                f"Docker does not answer on the host: {line.removeprefix('failed ')}",
-                "see why with: sudo systemctl status docker",
-            )
+        elif line.startswith("failed "):
+            # Older clients print an empty line first: the words may be on the next.
+            said = " ".join(lines[number:]).removeprefix("failed ").strip()
+            if _DOWN.search(said):
+                remedy = "see why with: sudo systemctl status docker"
+                raise StepFailed(f"Docker does not answer on the host: {said}", remedy)
     return found
 
 
@@ -203,9 +205,15 @@ _NO_REGISTRY = (
 
 _SAYINGS: Final = (
     (
-        r"pull access denied for (?P<image>[^\s,]+)|repository (?P<other>\S+) not found"
+        r"\"/(?P<path>[^\"]*)\": not found|file not found in build context[^:]*: stat (?P<name>[^:]+)",
+        "the image does not build: the folder that it is built from has no {path}{name}",
+        "put the file there, or put right the Dockerfile (and .dockerignore)",
+    ),
+    (
+        r"failed to solve: (?P<base>\S+): failed to resolve .*(?:pull access denied|insufficient_scope)"
+        r"|pull access denied for (?P<image>[^\s,]+)|repository (?P<other>\S+) not found"
         r"|(?P<third>\S+): insufficient_scope",
-        "there is no image {image}{other}{third} in the registry, or it needs a login",
+        "there is no image {base}{image}{other}{third} in the registry, or it needs a login",
         "look for its name on https://hub.docker.com, or build it: docker_image, named in `depends_on`",
     ),
     (

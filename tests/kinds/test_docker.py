@@ -265,6 +265,12 @@ def test_docker_that_does_not_run_is_not_taken_for_an_empty_one(bare: Bench) -> 
         bare.look(container())
 
 
+@pytest.mark.parametrize("said", ["failed Cannot connect to the D", "failed \nCannot connect to the D"])
+def test_the_words_of_older_and_newer_clients_are_understood(said: str) -> None:
+    with pytest.raises(StepFailed, match="Docker does not answer on the host: Cannot connect to the D"):
+        _docker.read(said.replace("the D", "the Docker daemon").encode())
+
+
 def test_without_docker_there_are_no_containers(bare: Bench) -> None:
     assert bare.look(container()) is None
     bare.delete(container())
@@ -403,6 +409,19 @@ def test_sizes_and_durations() -> None:
         ("no matching manifest for linux/arm64/v8 in the manifest list entries", "linux/arm64/v8"),
         ("toomanyrequests: You have reached your pull rate limit", "no more images for now"),
         ('exec: "nonesuch": executable file not found in $PATH: unknown', "no program nonesuch"),
+        (
+            "ERROR: failed to solve: x/y: failed to resolve source metadata for docker.io/x/y:latest: pull access "
+            "denied, repository does not exist or may require authorization: server message: insufficient_scope",
+            "no image x/y",
+        ),
+        (
+            "COPY failed: file not found in build context or excluded by .dockerignore: stat a.txt: file does not",
+            "has no a.txt",
+        ),
+        (
+            'failed to compute cache key: failed to calculate checksum of ref abc::def: "/a.txt": not found',
+            "has no a.txt",
+        ),
     ],
 )
 def test_docker_s_errors_in_words(stderr: str, words: str) -> None:
