@@ -6,7 +6,7 @@ import secrets
 import shlex
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -15,8 +15,6 @@ from datetime import time as clock
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-
-import networkx as nx
 
 from engine import by_hand, logins_by_hand, uses
 from engine.change import Change, Observation, Plan, Report, Step, StepEvent
@@ -38,7 +36,6 @@ from engine.refresh import refresh
 from engine.refs import holds_unknown
 from engine.resource import Values
 from engine.saved import Request, request_of, since_saved, to_save
-from engine.schedule import schedule
 from engine.session import Session, Site
 from engine.slots import Slots
 from engine.templating import fill, scope_of
@@ -135,7 +132,14 @@ def plan_site(site: Site, request: Request) -> Planned:
     lab = site.lab if request.destroy else pin(site.lab, site.world, newer=request.newer_images)
     found = refresh(lab, site.ledger.entries(lab.name), site.world, kinds())
     _write_ways_in(lab, site.world, found)
-    made = plan(
+    made = answered(partial(_plan, site, lab, request), found, lab, site.world)
+    uses.refuse_while_used(site.ledger, lab, made, destroy=request.destroy)
+    notes = () if request.destroy else tuple(_remarks(lab, made))
+    return Planned(replace(site, lab=lab), replace(made, notes=(*made.notes, *notes)))
+
+
+def _plan(site: Site, lab: Lab, request: Request, found: Sequence[Observation]) -> Plan:
+    return plan(
         lab,
         found,
         key=site.ledger.key,
@@ -144,9 +148,6 @@ def plan_site(site: Site, request: Request) -> Planned:
         replace=request.replace,
         destroy=request.destroy,
     )
-    uses.refuse_while_used(site.ledger, lab, made, destroy=request.destroy)
-    notes = () if request.destroy else tuple(_remarks(lab, made))
-    return Planned(replace(site, lab=lab), replace(made, notes=(*made.notes, *notes)))
 
 
 def _write_ways_in(lab: Lab, world: World, found: Sequence[Observation]) -> None:
@@ -203,6 +204,10 @@ def steps_by_hand(item: Planned, config: Path) -> list[tuple[Step, list[str]]]:
 
     Hosts that come up on the way are written into the ssh_config `config`.
     """
+    import networkx as nx
+
+    from engine.schedule import schedule
+
     position = {change.address: at for at, change in enumerate(item.plan.changes)}
     graph = schedule(item.plan)
     order = nx.lexicographical_topological_sort(graph, key=lambda step: position.get(step.address, 0))
@@ -314,7 +319,7 @@ def _carry_out(
     if not request.destroy:
         _note_use(ledger, uses.begin(ledger, lab), name, f"{lab.name} uses it from now on")
     report = execute(
-        schedule(item.plan),
+        _steps(item.plan),
         item.plan,
         lab,
         item.site.world,
@@ -332,6 +337,16 @@ def _carry_out(
     left, gone = _proof(item) if request.destroy and report.ok else ((), 0)
     item.site.world.hosts.write_ssh_config()
     return Applied(item, report, time.monotonic() - began, left, gone)
+
+
+def _steps(plan: Plan) -> Mapping[Step, Collection[Step]]:
+    """The steps of a plan, each with those that must wait for it."""
+    if plan.idle:
+        return {}
+    # Brings in networkx, which takes a tenth of a second: not for a run that finds nothing to do.
+    from engine.schedule import schedule
+
+    return schedule(plan).adj
 
 
 def _remember_use(item: Planned, request: Request, report: Report, run: str) -> None:

@@ -13,14 +13,12 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, cast
-
-import networkx as nx
 
 from engine import verbs
 from engine.blame import Blame
@@ -46,7 +44,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 def execute(
-    schedule: nx.DiGraph[Step],
+    schedule: Mapping[Step, Collection[Step]],
     plan: Plan,
     lab: Lab,
     world: World,
@@ -62,6 +60,8 @@ def execute(
     story: str = "",
 ) -> Report:
     """Carry out `schedule`, at most `parallel` steps at a time, and tell `tell` how each goes.
+
+    `schedule` has for each step those that must wait for it.
 
     Labs that run side by side share `slots`, so that it is that many steps for all of them together.
 
@@ -80,7 +80,7 @@ def execute(
 
 @dataclass
 class _Run:
-    schedule: nx.DiGraph[Step]
+    schedule: Mapping[Step, Collection[Step]]
     plan: Plan
     lab: Lab
     world: World
@@ -113,11 +113,14 @@ class _Run:
     def __post_init__(self) -> None:
         self.masker = Masker(self.lab.secrets)
         self.scope = scope_of(self.lab, self.known)
-        self.order = {step: at for at, step in enumerate(self.schedule.nodes)}
-        self.waits_for = {step: self.schedule.in_degree(step) for step in self.schedule.nodes}
+        self.order = {step: at for at, step in enumerate(self.schedule)}
+        self.waits_for = dict.fromkeys(self.schedule, 0)
+        for step in self.schedule:
+            for following in self.schedule[step]:
+                self.waits_for[following] += 1
         self.ready = [self.order[step] for step, count in self.waits_for.items() if count == 0]
         heapq.heapify(self.ready)
-        self.steps = list(self.schedule.nodes)
+        self.steps = list(self.schedule)
         self.busy: set[str] = set()
         self.blocked: dict[str, list[int]] = {}
 
@@ -294,7 +297,7 @@ class _Run:
             self._skip_what_follows(step)
         if outcome != "done":
             return
-        for following in self.schedule.successors(step):
+        for following in self.schedule[step]:
             self.waits_for[following] -= 1
             if self.waits_for[following] == 0 and following not in self.results:
                 heapq.heappush(self.ready, self.order[following])
@@ -306,7 +309,7 @@ class _Run:
     def _skip_what_follows(self, failed: Step) -> None:
         waiting = [failed]
         while waiting:
-            for step in self.schedule.successors(waiting.pop()):
+            for step in self.schedule[waiting.pop()]:
                 if step not in self.results:
                     self._settle_result(StepResult(step, "skipped", because_of=failed.address))
                     waiting.append(step)
