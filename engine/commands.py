@@ -132,14 +132,7 @@ def plan_site(site: Site, request: Request) -> Planned:
     lab = site.lab if request.destroy else pin(site.lab, site.world, newer=request.newer_images)
     found = refresh(lab, site.ledger.entries(lab.name), site.world, kinds())
     _write_ways_in(lab, site.world, found)
-    made = answered(partial(_plan, site, lab, request), found, lab, site.world)
-    uses.refuse_while_used(site.ledger, lab, made, destroy=request.destroy)
-    notes = () if request.destroy else tuple(_remarks(lab, made))
-    return Planned(replace(site, lab=lab), replace(made, notes=(*made.notes, *notes)))
-
-
-def _plan(site: Site, lab: Lab, request: Request, found: Sequence[Observation]) -> Plan:
-    return plan(
+    made = plan(
         lab,
         found,
         key=site.ledger.key,
@@ -148,6 +141,9 @@ def _plan(site: Site, lab: Lab, request: Request, found: Sequence[Observation]) 
         replace=request.replace,
         destroy=request.destroy,
     )
+    uses.refuse_while_used(site.ledger, lab, made, destroy=request.destroy)
+    notes = () if request.destroy else tuple(_remarks(lab, made))
+    return Planned(replace(site, lab=lab), replace(made, notes=(*made.notes, *notes)))
 
 
 def _write_ways_in(lab: Lab, world: World, found: Sequence[Observation]) -> None:
