@@ -112,6 +112,11 @@ class Place:
     account: str = "*"
     partition: str = "aws"
 
+    def named(self, service: str, sort: str, name: str) -> list[str]:
+        """The ARNs of what has a name, below whatever path (IAM's roles, users and groups)."""
+        ways = (f"{sort}/{name}", f"{sort}/*/{name}")
+        return [self.arn(service, way, regional=False) for way in ways]
+
     def arn(self, service: str, resource: str, *, regional: bool = True, account: bool = True) -> str:
         """The ARN of `resource` (`role/worker`); without region or account where it has none."""
         region = self.region if regional else ""
@@ -134,6 +139,9 @@ class Resource(Fields):
     """It is there without any cloud, and the user's own SSH settings may say how to reach it."""
     takes_along: ClassVar[bool] = False
     """What lives on it vanishes with it, so it need not be deleted piece by piece."""
+
+    lookup: ClassVar[bool] = False
+    """It makes nothing: `look_up` tells its outputs, and it is in no ledger."""
 
     actions: ClassVar[Sequence[str]] = ()
     """The IAM actions that its verbs and reads need, `ec2:RunInstances`, as the Service Authorization
@@ -220,6 +228,10 @@ class Resource(Fields):
         `find` is told it as `world.job.foreseen`: a create never confirmed is then found without searching.
         """
         return None
+
+    def look_up(self, world: World) -> Values:
+        """The outputs of a `lookup`, read now. Raises StepFailed with a remedy where nothing is found."""
+        raise NotImplementedError(type(self).kind)
 
     def create(self, world: World) -> str:
         """Make it, with `world.job`'s tags and token in the create call itself; its id.

@@ -22,9 +22,11 @@ _COMMANDS = {
     "ssh": ("looking", "log in to a host of the lab, or run a command there"),
     "inventory": ("examining", "the lab's hosts as a dynamic inventory of Ansible"),
     "doctor": ("examining", "why a host cannot be worked with, and what mends it"),
+    "iam-policy": ("permitting", "the least IAM policy that does all this, as JSON"),
     "schema": ("keeping", "the JSON Schema of playbooks, for editors"),
     "init": ("keeping", "copy a playbook that ships with its templates and inventories"),
     "use": ("keeping", "use an inventory by default in this directory"),
+    "recover": ("recovering", "write a lost ledger anew from the tags on what is there"),
     "unlock": ("keeping", "break the lock that another run holds on a lab"),
     "sandbox": ("keeping", "start, stop, look at or reset the embedded cloud"),
 }
@@ -47,7 +49,7 @@ class _Lazy(click.Group):
         if name not in _COMMANDS:
             return None
         module = importlib.import_module(f"engine.cli.{_COMMANDS[name][0]}")
-        found: click.Command = getattr(module, name)
+        found: click.Command = getattr(module, name.replace("-", "_"))
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -13,7 +13,7 @@ from engine.aws.tags import made_by, seen_tags, tag_specifications, values_filte
 from engine.by_hand import assign, aws, json_word, options, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Ref, Unknown
-from engine.resource import Fields, Fixed, Id, Machine, Output, Unread, Values, plain
+from engine.resource import Fields, Fixed, Id, Machine, Output, Place, Unread, Values, plain
 from engine.resources import _prices
 from engine.resources._aws import finish, iam_actions, seconds
 from engine.resources._contact import examine, explain, host_keys, not_ready, shut_out
@@ -161,6 +161,18 @@ class Ec2Instance(InEc2):
     def resolve(cls, world: World, field: str, name: str) -> str:
         """The image's id (SSM GetParameter, DescribeImages)."""
         return image_id(world, name)
+
+    def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
+        """A role is passed on with an instance profile only; spot instances may need a role of AWS's made."""
+        spot = "role/aws-service-role/spot.amazonaws.com/*"
+        return {
+            "iam:CreateServiceLinkedRole": (
+                [] if self.market == "on-demand" else [place.arn("iam", spot, regional=False)]
+            ),
+            "iam:PassRole": (
+                [place.arn("iam", "role/*", regional=False)] if self.iam_instance_profile is not None else []
+            ),
+        }
 
     def wanted(self, also: Sequence[str] = ()) -> Values:
         """The values asked for, and that it runs: what lives on it needs that."""

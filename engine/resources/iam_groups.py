@@ -172,7 +172,7 @@ class IamGroup(InIam):
         """Nearly all of it about this group alone."""
         if isinstance(self.name, Unknown) or isinstance(self.path, Unknown):
             return {}
-        own = [place.arn("iam", f"group{self.path}*{self.name}", regional=False)]
+        own = [place.arn("iam", f"group{self.path}labctl/*/{self.name}", regional=False)]
         general = {"GetAccountAuthorizationDetails", "GetPolicy", "ListGroups"}
         return {action: own for action in self.actions if action.removeprefix("iam:") not in general}
 

@@ -148,7 +148,7 @@ class IamAccessKey(Resource):
         """The keys of this user alone."""
         if isinstance(self.user_name, Unknown):
             return {}
-        own = [place.arn("iam", f"user/*{self.user_name}", regional=False)]
+        own = place.named("iam", "user", self.user_name)
         return {action: own for action in self.actions if action != "iam:GetAccountAuthorizationDetails"}
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:

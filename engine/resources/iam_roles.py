@@ -363,7 +363,7 @@ class IamInstanceProfile(InIam):
         found = {action: own for action in self.actions if action != "iam:PassRole"}
         if self.role is None or isinstance(self.role, Unknown):
             return found if self.role is not None else {**found, "iam:PassRole": []}
-        return {**found, "iam:PassRole": [place.arn("iam", f"role/*{self.role}", regional=False)]}
+        return {**found, "iam:PassRole": place.named("iam", "role", self.role)}
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws iam create-instance-profile`, `add-role-to-instance-profile`."""
