@@ -113,7 +113,7 @@ def needed(changes: Iterable[Change]) -> dict[str, frozenset[str]]:
     """By address, the outputs that commands for `changes` take from variables."""
     found: dict[str, set[str]] = defaultdict(set)
     for change in changes:
-        if change.wanted is not None and change.action not in {"keep", "delete"}:
+        if change.wanted is not None and (change.looks_up or change.action not in {"keep", "delete"}):
             for value in _unknowns(change.wanted.wanted()):
                 for ref in value.refs:
                     found[ref.address].add(ref.output or "id")

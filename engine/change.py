@@ -11,7 +11,7 @@ from engine.lab import Declared, Need
 from engine.resource import Resource, Values
 
 Action = Literal["create", "update", "replace", "delete", "keep"]
-Verb = Literal["create", "update", "delete", "adopt", "forget"]
+Verb = Literal["create", "update", "delete", "adopt", "forget", "look up"]
 Outcome = Literal["done", "failed", "skipped", "interrupted"]
 
 _SHOWS_WITHIN: Final = 30.0
@@ -118,6 +118,8 @@ class Change:
     """A thing that was there before is taken into the ledger."""
     forgets: bool = False
     """Only the ledger changes: the thing is gone already, or stays (adopted, retained)."""
+    looks_up: bool = False
+    """A lookup that has not been answered: it hangs on something that is not known before apply."""
     needs: frozenset[Need] = frozenset()
     wanted: Resource | None = None
     """What it is to be, filled in with what is known now."""
@@ -125,6 +127,12 @@ class Change:
     """USD per hour that it costs once applied; None where unknown."""
     notes: tuple[str, ...] = ()
     """Remarks for the reader: `retained`, `host cannot be reached: …`, `2 found under this address`."""
+
+
+    @property
+    def is_lookup(self) -> bool:
+        """Whether it makes nothing, whatever it is."""
+        return self.declared is not None and self.declared.kind.lookup
 
 
 @dataclass(frozen=True)
@@ -147,7 +155,9 @@ class Plan:
     @property
     def idle(self) -> bool:
         """Whether applying it would do nothing at all: neither to the world nor to what the ledger holds."""
-        return not self.pending and not any(change.adopts or change.forgets for change in self.changes)
+        return not self.pending and not any(
+            change.adopts or change.forgets or change.looks_up for change in self.changes
+        )
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from engine.lab import Check, Lab
 from engine.ledger import Event, Ledger
 from engine.ledger.who import who
 from engine.load import Outside, load
+from engine.lookups import answered
 from engine.on_host import OnHost
 from engine.pin import pin
 from engine.plan import exists, plan
@@ -132,7 +133,14 @@ def plan_site(site: Site, request: Request) -> Planned:
     lab = site.lab if request.destroy else pin(site.lab, site.world, newer=request.newer_images)
     found = refresh(lab, site.ledger.entries(lab.name), site.world, kinds())
     _write_ways_in(lab, site.world, found)
-    made = plan(
+    made = answered(partial(_plan, site, lab, request), found, lab, site.world)
+    uses.refuse_while_used(site.ledger, lab, made, destroy=request.destroy)
+    notes = () if request.destroy else tuple(_remarks(lab, made))
+    return Planned(replace(site, lab=lab), replace(made, notes=(*made.notes, *notes)))
+
+
+def _plan(site: Site, lab: Lab, request: Request, found: Sequence[Observation]) -> Plan:
+    return plan(
         lab,
         found,
         key=site.ledger.key,
@@ -141,9 +149,6 @@ def plan_site(site: Site, request: Request) -> Planned:
         replace=request.replace,
         destroy=request.destroy,
     )
-    uses.refuse_while_used(site.ledger, lab, made, destroy=request.destroy)
-    notes = () if request.destroy else tuple(_remarks(lab, made))
-    return Planned(replace(site, lab=lab), replace(made, notes=(*made.notes, *notes)))
 
 
 def _write_ways_in(lab: Lab, world: World, found: Sequence[Observation]) -> None:
@@ -212,11 +217,12 @@ def steps_by_hand(item: Planned, config: Path) -> list[tuple[Step, list[str]]]:
     logins = logins_by_hand.logins(item.site.lab, item.plan)
 
     def by_hands(step: Step) -> list[str]:
-        if step.verb not in {"create", "update", "delete"}:
+        if step.verb not in {"create", "update", "delete", "look up"}:
             return []
         login = logins.get(step.address) if step.verb != "delete" else None
         outputs = needed.get(step.address, frozenset()) | ({logins_by_hand.output(login)} if login else set())
-        told = by_hand.commands(step.verb, step.change, kinds(), needed=outputs, kinds_at=kinds_at)
+        verb = "create" if step.verb == "look up" else step.verb
+        told = by_hand.commands(verb, step.change, kinds(), needed=outputs, kinds_at=kinds_at)
         if login is None:
             return told
         there = step.change.there

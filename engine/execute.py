@@ -154,6 +154,9 @@ class _Run:
             there = change.there
             if there is None or there.entry.surplus:
                 continue
+            if change.is_lookup:
+                self.known[change.address] = self._usable(change, change.wanted, there.values or {})
+                continue
             self.entries[change.address] = there.entry
             if there.values is not None:
                 self.read[change.address] = there.values
@@ -475,6 +478,17 @@ class _Run:
         self._record(self._entry(self._declared(change), change.wanted, entry, there.values))
         self._finish(step, "done")
 
+    # -- looking up ------------------------------------------------------------------------------------------
+
+    def _start_look_up(self, step: Step) -> None:
+        declared, resource = self._wish(step.change)
+        task = self._task(step, resource, Entry(declared.address, declared.kind.kind, None))
+        self._work(step, partial(resource.look_up, task.world), partial(self._looked_up, step, resource))
+
+    def _looked_up(self, step: Step, resource: Resource, values: Values) -> None:
+        self.known[step.address] = self._usable(step.change, resource, values)
+        self._finish(step, "done")
+
     # -- deleting, forgetting --------------------------------------------------------------------------------
 
     def _start_delete(self, step: Step) -> None:
@@ -631,6 +645,7 @@ _STARTS: Final[Mapping[str, Callable[[_Run, Step], None]]] = {
     "delete": _Run._start_delete,
     "adopt": _Run._start_adopt,
     "forget": _Run._start_forget,
+    "look up": _Run._start_look_up,
 }
 
 

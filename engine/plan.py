@@ -80,6 +80,8 @@ class There:
         self.wanted: Mapping[str, Declared] = {} if destroy else lab.resources
         self.primary: dict[str, Observation] = {}
         self.surplus: list[Observation] = []
+        self.answers: dict[str, Observation] = {}
+        """What lookups were told, by address."""
         self.renamed: dict[str, str] = {}
         """New address by old, for things that only changed their name in the playbook."""
         self.former: dict[str, str] = {}
@@ -118,6 +120,9 @@ class There:
     def _take(self, observation: Observation) -> None:
         """The last one made counts, unless it is known to be one too many or was perhaps never made."""
         address = observation.entry.address
+        if observation.kind is not None and observation.kind.lookup:
+            self.answers[address] = observation
+            return
         if observation.entry.surplus:
             self.surplus.append(observation)
             return
@@ -259,7 +264,21 @@ class _Draft:
             self.problems += error.problems
             self.missing[declared.address] = declared.address
             return
-        self.changes[declared.address] = self._decide(declared, resource)
+        decide = self._look_up if declared.kind.lookup else self._decide
+        self.changes[declared.address] = decide(declared, resource)
+
+    def _look_up(self, declared: Declared, resource: Resource) -> Change:
+        """What a lookup was told, if that was the answer to what is asked now; it is always kept."""
+        made = self.there.primary.get(declared.address)
+        if made is not None:
+            what = f"`{declared.address}` is a lookup now, and a {made.entry.kind} was made under this name"
+            self.problems.append(Problem(declared.where, what, "give the lookup another name"))
+        answer = self.there.answers.get(declared.address)
+        if answer is not None and answer.entry.outputs != resource.wanted():
+            answer = None
+        self.known[declared.address] = usable_values(resource, answer.values if answer else None)
+        change = self._change(declared, resource, "keep", "", (), answer)
+        return replace(change, looks_up=answer is None, notes=())
 
     def ordered(self) -> Iterator[Change]:
         """The changes as the plan lists them: the playbook's order, then what goes."""

@@ -80,6 +80,8 @@ class _Steps:
         make: Verb | None = _MAKES.get(change.action)
         if make is None and change.adopts:
             make = "adopt"
+        if change.looks_up:
+            make = "look up"
         if make is not None:
             self.makes[change.address] = Step(make, change.address, change)
             self.steps.append(self.makes[change.address])

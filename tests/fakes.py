@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Self, cast
 
 from engine.change import Change, Entry, Observation, Plan, Report, StepEvent
@@ -18,6 +19,7 @@ from engine.execute import execute
 from engine.hosts import HostSpec, Ran
 from engine.lab import Declared, Lab, Need, Ssh, Target
 from engine.ledger import Event, Holder
+from engine.lookups import answered
 from engine.on_host import OnHost, Upload
 from engine.plan import plan
 from engine.refresh import refresh
@@ -286,6 +288,29 @@ class Rock(Computer):
 # -- hosts ------
 
 
+class Ask(Resource):
+    """A lookup: how many things of a size there are."""
+
+    kind: ClassVar[str] = "ask"
+    lookup: ClassVar[bool] = True
+    outputs: ClassVar[Mapping[str, Output]] = {"answer": Output("what it was told"), "id": Output("the same")}
+
+    question: str = "how many"
+    uses: list[Id] = []
+
+    def look_up(self, world: World) -> Values:
+        cloud, job = cloud_of(world), world.job
+        with cloud.turn:
+            cloud.log.append(("look up", job.address))
+            if cloud.fault("look up", job.address) == "fails":
+                raise StepFailed("nothing is known of it", "ask otherwise")
+            cloud.check_there(f"{job.address} asked", self.uses)
+            return {
+                "answer": f"{self.question}: {len(self.uses)}",
+                "id": f"{self.question}: {len(self.uses)}",
+            }
+
+
 class Item(OnHost):
     """A thing on a host. Its scripts are in three words: `show PATH`, `put PATH TEXT`, `drop PATH`."""
 
@@ -349,7 +374,7 @@ class Sealed(Item):
 
 
 KINDS: dict[str, type[Resource]] = {
-    k.kind: k for k in (Box, Twin, Found, Computer, Rock, Item, Owned, Sealed)
+    k.kind: k for k in (Box, Twin, Found, Computer, Rock, Item, Owned, Sealed, Ask)
 }
 
 
@@ -571,7 +596,8 @@ class Place:
         return refresh(lab, self.ledger.entries(lab.name), self.world(lab), KINDS, pause=0.0)
 
     def plan(self, lab: Lab, **options: Any) -> Plan:
-        return plan(lab, self.look(lab), key=self.ledger.key, **options)
+        make = partial(plan, lab, key=self.ledger.key, **options)
+        return answered(make, self.look(lab), lab, self.world(lab))
 
     def carry_out(
         self,

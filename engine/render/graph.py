@@ -13,6 +13,7 @@ _COLOURS = {
     "delete": "#c0392b",
     "adopt": "#2471a3",
     "forget": "#7f8c8d",
+    "look up": "#5b7b9a",
 }
 
 

@@ -33,7 +33,8 @@ def plan_text(
 
 
 def _worth_showing(change: Change, verbose: bool) -> bool:
-    return verbose or change.action != "keep" or change.adopts or change.forgets or bool(change.notes)
+    silent = change.action == "keep" and not change.adopts and not change.forgets and not change.looks_up
+    return verbose or not silent or bool(change.notes)
 
 
 def _spaced(blocks: Sequence[str], shown: Sequence[Change]) -> Iterator[str]:
@@ -49,7 +50,7 @@ def _tail(plan: Plan, paint: Paint, verbose: bool, blocks: bool, destroy: bool) 
         yield ""
     for note in plan.notes:
         yield f"Note: {note}"
-    kept = sum(not _worth_showing(change, verbose) for change in plan.changes)
+    kept = sum(not _worth_showing(change, verbose) and not change.is_lookup for change in plan.changes)
     if kept and plan.pending:
         words = ("resource stays", "resources stay") if destroy else ("resource is", "resources are")
         yield paint(f"{counted(kept, *words)}{'' if destroy else ' as wanted'} (-v lists them).", "dim")
@@ -89,12 +90,14 @@ def _block(change: Change, paint: Paint, width: int, verbose: bool, destroy: boo
     colour = _COLOURS[change.action]
     symbol = _SYMBOLS[change.action]
     if change.action == "keep":
-        symbol = "=" if change.adopts else "." if change.forgets else symbol
+        symbol = "=" if change.adopts else "." if change.forgets else "?" if change.looks_up else symbol
     words, notes = _why(change, destroy), list(change.notes)
     if not words and symbol == ".":
         words = notes.pop(0) if notes else "is only forgotten"
     elif not words and symbol == "=":
         words = f"is taken on as found ({notes.pop(0)})" if notes else "is taken on as found"
+    elif not words and symbol == "?":
+        words = "is looked up during apply"
     head = f"{symbol.rjust(3)} {change.address} {change.kind}"
     painted = f"{paint(symbol.rjust(3), colour)} {paint(change.address, 'bold')} {change.kind}"
     # The cause is the plan's most useful word, so it is never cut.

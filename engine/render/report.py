@@ -15,6 +15,7 @@ _DOING = {
     "delete": ("deleting", "deleted"),
     "adopt": ("taking on", "taken on"),
     "forget": ("forgetting", "forgotten"),
+    "look up": ("looking up", "looked up"),
 }
 
 
@@ -71,7 +72,8 @@ def _reason(result: StepResult) -> str:
 def _headline(report: Report, took: float | None) -> str:
     counts = dict.fromkeys(("done", "failed", "skipped", "interrupted"), 0)
     for result in report.results:
-        counts[result.outcome] += 1
+        # A lookup that was answered has done nothing.
+        counts[result.outcome] += result.step.verb != "look up" or result.outcome != "done"
     time = f" in {seconds(took)}" if took is not None else ""
     state = "interrupted" if report.interrupted else "complete" if report.ok else "not complete"
     told = [f"{counts['done']} done"]

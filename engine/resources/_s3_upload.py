@@ -72,7 +72,8 @@ def owner(world: World) -> str:
 
 def owner_of(answer: Mapping[str, Any] | None) -> str | None:
     """That mark of what HeadObject or GetObject told of."""
-    return (answer or {}).get("Metadata", {}).get(_OWNER)
+    metadata: Mapping[str, str] = (answer or {}).get("Metadata", {})
+    return metadata.get(_OWNER)
 
 
 def hash_in(metadata: Mapping[str, str]) -> str | None:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from engine.lab import Declared, Lab
 from engine.schedule import schedule
 from engine.tags import wanted_tags
-from tests.fakes import Box, Computer, Item, Killed, Place, Rock, Twin, declare, done, lab_of, told
+from tests.fakes import Ask, Box, Computer, Item, Killed, Place, Rock, Twin, declare, done, lab_of, told
 
 NAMES = ("a", "b", "c", "d", "e", "f")
-CLOUD_KINDS = (Box, Box, Twin, Twin, Computer, Rock)
+CLOUD_KINDS = (Box, Box, Twin, Twin, Computer, Rock, Ask)
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Sketch:
                 after=self.after,
                 tags=tags,
             )
+        if self.kind is Ask:
+            return declare(self.name, Ask, question=self.label, uses=uses, after=self.after)
         pins = [f"{{{{ {name}.id }}}}" for name in self.pins]
         return declare(
             self.name,
@@ -66,16 +68,18 @@ def labs(draw: st.DrawFn) -> Lab:
     names = draw(st.permutations(NAMES))[: draw(st.integers(0, len(NAMES)))]
     sketches: list[Sketch] = []
     for name in names:
-        cloud = [s.name for s in sketches if s.kind is not Item]
+        cloud = [s.name for s in sketches if s.kind not in (Item, Ask)]
         hosts = [s.name for s in sketches if s.kind in (Computer, Rock)]
         some = st.lists(st.sampled_from(cloud), max_size=2, unique=True) if cloud else st.just([])
         anything = [s.name for s in sketches]
         after = draw(st.lists(st.sampled_from(anything), max_size=1)) if anything else []
         on_host = bool(hosts) and draw(st.booleans())
+        kind = Item if on_host else draw(st.sampled_from(CLOUD_KINDS))
         sketches.append(
             Sketch(
-                name,
-                Item if on_host else draw(st.sampled_from(CLOUD_KINDS)),
+                # What was made under a name is not left behind for a lookup of that name.
+                f"ask_{name}" if kind is Ask else name,
+                kind,
                 draw(st.integers(1, 2)),
                 draw(st.sampled_from("xy")),
                 tuple(draw(some)),
@@ -163,9 +167,10 @@ def sketched(lab: Lab) -> list[str]:
 def check_like(story: Story, lab: Lab) -> None:
     """What exists is exactly what the lab says, and the ledger says the same."""
     entries = story.place.ledger.entries(lab.name)
-    assert sorted(entry.address for entry in entries) == sorted(lab.resources)
+    made = {address: d for address, d in lab.resources.items() if not d.kind.lookup}
+    assert sorted(entry.address for entry in entries) == sorted(made)
     things = sorted(thing.address for thing in story.place.cloud.things.values())
-    assert things == sorted(a for a, d in lab.resources.items() if d.host is None)
+    assert things == sorted(address for address, d in made.items() if d.host is None)
     assert {e.id for e in entries if e.host is None} == set(story.place.cloud.things)
 
 
