@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +29,8 @@ class Endpoint:
     """moto's server with the sandbox's own pages under `/_labctl/`.
 
     It answers on `listener`, which it takes over. `control` answers those pages, `own` the requests whose
-    X-Amz-Target begins so, for services that moto lacks; `changed` is told after
+    X-Amz-Target begins so, for services that moto lacks, `apart` those of these paths, which take their time
+    and find the lock open; `changed` is told after
     each request to a service other than EC2 that may have changed something (EC2's are told by the guard).
     """
 
@@ -39,7 +41,9 @@ class Endpoint:
         lock: threading.RLock,
         changed: Callable[[], None],
         own: Mapping[str, Application],
+        apart: Mapping[re.Pattern[str], Application] | None = None,
     ) -> None:
+        self._apart = apart or {}
         self._own = own
         self._moto = DomainDispatcherApplication(create_app)
         self._control = control
@@ -68,6 +72,9 @@ class Endpoint:
         refused = refusal(environ)
         if refused:
             return answer(refused, environ, start_response)
+        for path, application in self._apart.items():
+            if environ.get("HTTP_AUTHORIZATION") and path.fullmatch(environ["PATH_INFO"]):
+                return application(environ, start_response)
         with self._lock:
             if strangers.is_strangers(environ):
                 refused = strangers.refusal(environ, buckets.every())
