@@ -55,7 +55,8 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
     socks = Socks(wires)
     listen = listeners(state / "ports.json", ("aws", "network", *LISTENERS))
     places = {name: f"127.0.0.1:{listener.getsockname()[1]}" for name, listener in listen.items()}
-    works = Works(cloud, folder, settings, listen)
+    works = Works(cloud, folder, settings, listen, f"http://{places['aws']}")
+    wires.services.append(works.service)
     wires.services.append(S3Door(listen["aws"].getsockname()))
     await socks.start(listen["network"])
 
@@ -69,7 +70,7 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
     secret, secret_id = secrets.token_urlsafe(24), secrets.token_hex(8)
     control = Control(secret, secret_id, lambda: _end(loop, ended), settle)
     own = {cloud_control.TARGET: cloud_control.CloudControl(ACCOUNT, cloud.resources)}
-    endpoint = Endpoint(listen["aws"], control, cloud.lock, cloud.changed, own)
+    endpoint = Endpoint(listen["aws"], control, cloud.lock, cloud.changed, own, works.apart)
     info = {
         "pid": os.getpid(),
         "aws_endpoint": f"http://{places['aws']}",

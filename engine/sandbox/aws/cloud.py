@@ -26,6 +26,8 @@ from engine.sandbox.aws import (
     catalogue,
     checks,
     ecr,
+    functions,
+    http_apis,
     identity,
     launches,
     lifecycle,
@@ -58,6 +60,10 @@ def _no_disk(instance: str, image: str) -> None:
     return None
 
 
+def _no_manifest(reference: str) -> bytes | None:
+    return None
+
+
 class Cloud:
     """One AWS account in all regions. `lock` must be held while its objects are looked at."""
 
@@ -76,11 +82,15 @@ class Cloud:
         stacks.mend()
         self.registry_keys = ecr.Keys(state.parent / "registry.key")
         ecr.mend(lambda: self.registry, self.registry_keys)
+        functions.mend(lambda reference: self.manifest_of(reference))
+        http_apis.mend()
         kept = snapshot.restore(state, pool)
         self.restored = kept is not None
         self.watchers: list[Callable[[], None]] = []
         self.registry = ""
         """Where ECR's registry answers: `127.0.0.1:5000`."""
+        self.manifest_of: Callable[[str], bytes | None] = _no_manifest
+        """The manifest of an image in ECR by its whole name."""
         self.workloads: Workloads | None = None
         """What runs tasks and functions; set once there is something to run them."""
         self._tokens, self.resources = kept or (Tokens(), Resources())
