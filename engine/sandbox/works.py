@@ -1,17 +1,26 @@
-"""What runs people's code in the sandbox, and what brings it there: workloads, the Engine, the registry."""
+"""What runs people's code in the sandbox, and what brings it there or leads to it.
+
+Workloads and functions; the Docker Engine and the registry; the front of API Gateway's HTTP APIs.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from engine.sandbox.aws import functions, http_apis
 from engine.sandbox.aws.cloud import ACCOUNT
 from engine.sandbox.aws.ecr import EcrShelf
 from engine.sandbox.machines.images import Registry
 from engine.sandbox.settings import Settings
+from engine.sandbox.wires import NoSuchHost
 from engine.sandbox.workloads.engine_api import EngineApp
+from engine.sandbox.workloads.functions import Functions
+from engine.sandbox.workloads.http_api import Front
 from engine.sandbox.workloads.images import Images
 from engine.sandbox.workloads.registry import RegistryApp
 from engine.sandbox.workloads.running import Workloads
@@ -20,21 +29,32 @@ from engine.sandbox.workloads.web import Web
 if TYPE_CHECKING:
     from engine.sandbox.aws.cloud import Cloud
 
-LISTENERS = ("registry", "docker")
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+HTTP_PORT = 80
+LISTENERS = ("registry", "docker", "apis")
 
 
 class Works:
     """Everything of one sandbox that has to do with images and running code."""
 
     def __init__(
-        self, cloud: Cloud, folder: Path, settings: Settings, listen: Mapping[str, socket.socket]
+        self,
+        cloud: Cloud,
+        folder: Path,
+        settings: Settings,
+        listen: Mapping[str, socket.socket],
+        endpoint: str,
     ) -> None:
-        """`listen` has a listening socket for each of LISTENERS, which are taken over."""
+        """`listen` has a listening socket for each of LISTENERS, which are taken over.
+
+        `endpoint` is where the sandbox's AWS answers.
+        """
         images = Images(folder / "images", Registry({image["name"]: image for image in settings.images}))
         self.workloads = Workloads(folder, images)
         self.settle(settings)
         shelf = EcrShelf(ACCOUNT, cloud.lock, cloud.changed)
         images.manifest_of = lambda reference: shelf.named(reference, cloud.registry)
+        cloud.manifest_of = images.manifest_of
         allowed = cloud.registry_keys.fits
         self._registry = Web(listen["registry"], RegistryApp(images.folder, images.blobs, shelf, allowed))
         cloud.registry = self._registry.place
@@ -43,6 +63,35 @@ class Works:
         self.docker_host = f"tcp://{self._engine.place}"
         """Where the Engine answers, as DOCKER_HOST has it."""
         cloud.workloads = self.workloads
+        runs = Functions(self.workloads, endpoint)
+        self._invocations = functions.Invocations(ACCOUNT, cloud, runs)
+        cloud.watchers.append(self._invocations.sweep)
+        self._front = Front(
+            lambda region, id: http_apis.find(cloud, ACCOUNT, region, id),
+            self._invocations.find,
+            self._invocations.may_invoke,
+            self._invocations.invoke,
+        )
+        self._apis = Web(listen["apis"], self._front)
+
+    @property
+    def apart(self) -> Mapping[re.Pattern[str], Application]:
+        """The requests of AWS's API that run code, by their paths."""
+        return {functions.INVOCATIONS: self._invocations}
+
+    async def service(self, host: str, port: int, source: str) -> socket.socket | None:
+        """A connection to an HTTP API by its name, as `engine.sandbox.wires.Service` is."""
+        if not http_apis.NAME.fullmatch(host):
+            raise NoSuchHost(host)
+        if port != HTTP_PORT:
+            raise ConnectionRefusedError
+        place, _, own = self._apis.place.partition(":")
+        line = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        line.setblocking(False)
+        line.bind((place, 0))
+        self._front.callers[line.getsockname()[1]] = source
+        await asyncio.get_running_loop().sock_connect(line, (place, int(own)))
+        return line
 
     def settle(self, settings: Settings) -> None:
         """Takes on new settings, for what is started from now on."""
@@ -54,9 +103,11 @@ class Works:
         """Begins to answer."""
         self._registry.start()
         self._engine.start()
+        self._apis.start()
 
     def stop(self) -> None:
         """Ends everything that runs."""
+        self._apis.stop()
         self._engine.stop()
         self._registry.stop()
         self.workloads.stop()
