@@ -16,6 +16,7 @@ from engine.sandbox.aws import cloud_control
 from engine.sandbox.aws.cloud import ACCOUNT, Cloud
 from engine.sandbox.aws.lifecycle import TimedState
 from engine.sandbox.aws.server import Endpoint
+from engine.sandbox.aws.spot import Capacity
 from engine.sandbox.containers import Fabric
 from engine.sandbox.control import Control
 from engine.sandbox.doors import S3Door
@@ -45,6 +46,7 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
     state = folder / STATE
     state.mkdir(mode=0o700, exist_ok=True)
     cloud = Cloud(state / "cloud", boot_seconds=settings.boot_seconds, ssh_seconds=settings.ssh_seconds)
+    Capacity.none_of = settings.no_capacity
     fabric = Fabric(cloud, folder)
     fleet = Fleet(cloud, state / "machines", settings, fabric=fabric, make=make)
     wires = Wires(cloud, fleet)
@@ -62,6 +64,7 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
 
     def settle(new: Settings) -> None:
         TimedState.boot_seconds, TimedState.ssh_seconds = new.boot_seconds, new.ssh_seconds
+        Capacity.none_of = new.no_capacity
         loop.call_soon_threadsafe(fleet.settle, new)
         works.settle(new)
         info["settings"] = new.as_dict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -21,6 +22,8 @@ class Settings:
     """From `running` to an SSH server that answers and status checks that pass."""
     workloads: str = "processes"
     """How tasks and functions run: `processes` of this machine, or `none` of them."""
+    no_capacity: tuple[str, ...] = field(default=())
+    """What there is no free machine of: `[spot:]TYPE[@ZONE]`, `*` for any."""
     images: tuple[dict[str, Any], ...] = field(default=())
     """Docker images that simulated hosts can pull besides the well-known ones."""
 
@@ -38,14 +41,17 @@ class Settings:
         for name in ("boot_seconds", "ssh_seconds"):
             if name in values:
                 values[name] = float(values[name])
+        values["no_capacity"] = tuple(values.get("no_capacity") or ())
         values["images"] = tuple(dict(image) for image in values.get("images") or ())
         return cls(**values)
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as plain data for JSON."""
-        return {**asdict(self), "images": [dict(image) for image in self.images]}
+        listed = {"no_capacity": list(self.no_capacity), "images": [dict(image) for image in self.images]}
+        return {**asdict(self), **listed}
 
 
+_LACK = re.compile(r"((spot|on-demand):)?[a-z0-9.*-]+(@[a-z0-9*-]+)?")
 _NAMES = tuple(one.name for one in fields(Settings))
 
 
@@ -60,6 +66,11 @@ def _problems(name: str, value: Any) -> list[Problem]:
         isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 3600
     ):
         return [Problem(None, f"sandbox: {name}: {value!r} is not a time", "Write seconds, 0 to 3600.")]
+    if name == "no_capacity" and not (
+        isinstance(value, list | tuple) and all(isinstance(one, str) and _LACK.fullmatch(one) for one in value)
+    ):
+        words = "sandbox: no_capacity: is a list of instance types, each with a zone if need be"
+        return [Problem(None, words, 'Write `no_capacity: ["spot:t3.large", "g4dn.*@us-east-1a"]`.')]
     if name == "images" and not (
         isinstance(value, list | tuple) and all(isinstance(one, Mapping) and "name" in one for one in value)
     ):

@@ -35,6 +35,7 @@ from engine.sandbox.aws import (
     resource_types,
     rules,
     snapshot,
+    spot,
     stacks,
     tags,
     teardown,
@@ -104,7 +105,7 @@ class Cloud:
         afters = launches.afters(
             lambda instance: self.console(instance), lambda instance, image: self.keep_disk(instance, image)
         )
-        afters |= rules.AFTER | tags.AFTER
+        afters |= rules.AFTER | tags.AFTER | spot.AFTER
         gates = checks.CHECKS | teardown.CHECKS | launches.CHECKS | rules.CHECKS | tags.CHECKS
         self._guard = Guard(gates, afters, self._tokens, launches.settle, self.changed)
         self._guard.install()

@@ -12,13 +12,13 @@ from moto.ec2.models.instances import Instance
 from moto.ec2.models.spot_requests import SpotInstanceRequest
 from moto.ec2.utils import random_spot_request_id, tag_filter_matches
 
+from engine.sandbox.aws import spot
 from engine.sandbox.aws.catalogue import ROOT_GIB, system_of
 from engine.sandbox.aws.checks import require_group, require_type
 from engine.sandbox.aws.guard import After, Check
 
 REMEMBER_SECONDS = 3600.0
 """How long AWS still shows what is terminated or deleted."""
-LEAST_SPOT_PRICE = 0.001
 
 
 class _Fulfilled(SpotInstanceRequest):
@@ -61,21 +61,10 @@ def _prepare(backend: Any, params: dict[str, Any]) -> None:
         raise EC2ClientError("InvalidParameterValue", "User data is limited to 16384 bytes")
     if params.get("MaxCount"):
         params["MinCount"] = params["MaxCount"]
-    _check_spot(params)
     _place(backend, params)
+    spot.check(backend, params)
     _check_groups(backend, params)
     _complete_volumes(backend, params)
-
-
-def _check_spot(params: dict[str, Any]) -> None:
-    options = (params.get("InstanceMarketOptions") or {}).get("SpotOptions") or {}
-    price = options.get("MaxPrice")
-    if price is not None and float(price) < LEAST_SPOT_PRICE:
-        raise EC2ClientError(
-            "SpotMaxPriceTooLow",
-            f"Your Spot request price of {price} is lower than the minimum required Spot request "
-            f"fulfillment price of {LEAST_SPOT_PRICE}.",
-        )
 
 
 def _place(backend: Any, params: dict[str, Any]) -> None:
