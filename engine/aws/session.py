@@ -62,7 +62,7 @@ class Aws:
         self._remembered: dict[Hashable, Any] = {}
 
     def call(
-        self, service: str, operation: str, *, retry: bool | None = None, **params: Any
+        self, service: str, operation: str, /, *, retry: bool | None = None, **params: Any
     ) -> dict[str, Any]:
         """Send one request; the answer as boto3 gives it. `operation` is named as boto3's method.
 
@@ -87,7 +87,7 @@ class Aws:
             words = f"the connection was lost while the answer to {operation} was read: {error}"
             raise Unreachable(words, "run the same command again") from error
 
-    def pages(self, service: str, operation: str, key: str, **params: Any) -> list[Any]:
+    def pages(self, service: str, operation: str, key: str, /, **params: Any) -> list[Any]:
         """The items under `key` of all pages of a read, asked one page at a time.
 
         How pages follow each other is told by botocore's paginators; where it tells none, by NextToken.
