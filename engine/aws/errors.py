@@ -65,7 +65,8 @@ _CHECK: Final = "check them with `aws sts get-caller-identity`; aws.profile says
 _WORDS: Final[dict[str, tuple[str, str]]] = {
     "InsufficientInstanceCapacity": (
         "AWS has no free machine of this instance type in this availability zone now",
-        "run it again later, or choose another instance_type or availability_zone",
+        "run it again later, or choose another instance_type or availability_zone; where it is to be a spot "
+        "instance, market: on-demand costs more and is more likely to be had",
     ),
     "InsufficientHostCapacity": (
         "AWS has no free machine of this instance type in this availability zone now",

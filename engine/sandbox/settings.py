@@ -67,7 +67,8 @@ def _problems(name: str, value: Any) -> list[Problem]:
     ):
         return [Problem(None, f"sandbox: {name}: {value!r} is not a time", "Write seconds, 0 to 3600.")]
     if name == "no_capacity" and not (
-        isinstance(value, list | tuple) and all(isinstance(one, str) and _LACK.fullmatch(one) for one in value)
+        isinstance(value, list | tuple)
+        and all(isinstance(one, str) and _LACK.fullmatch(one) for one in value)
     ):
         words = "sandbox: no_capacity: is a list of instance types, each with a zone if need be"
         return [Problem(None, words, 'Write `no_capacity: ["spot:t3.large", "g4dn.*@us-east-1a"]`.')]
