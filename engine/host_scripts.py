@@ -165,6 +165,11 @@ def _check(kind: type[OnHost], ran: Ran, host: str, *, quiet: bool) -> None:
     if explained is not None:
         raise StepFailed(*explained)
     tail = _tail(stderr)
+    if b"No space left on device" in stderr:
+        raise StepFailed(
+            f"the disk of {host} is full:\n{tail}",
+            f"see where: labctl ssh {host} df -h; make room there, or give it a larger volume",
+        )
     raise StepFailed(
         f"the commands on {host} ended with exit status {ran.status}" + (f":\n{tail}" if tail else "")
     )

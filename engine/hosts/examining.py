@@ -36,10 +36,13 @@ elif told=$(sudo -n true 2>&1); then line sudo yes; s='sudo -n'
 else line sudo "no $told"
 fi
 if command -v cloud-init >/dev/null 2>&1; then line cloud-init "$(cloud-init status 2>/dev/null)"; fi
-for place in / /var; do line disk "$(df -Pk "$place" 2>/dev/null | tail -n 1)"; done
+for place in / /boot /home /tmp /var /var/lib/docker; do
+  [ ! -d "$place" ] || line disk "$(df -Pk "$place" 2>/dev/null | tail -n 1)"
+done
 if command -v docker >/dev/null 2>&1; then
-  if told=$($s docker info --format '{{.ServerVersion}}' 2>&1); then
-    line docker "yes $told, containers running: $($s docker ps -q 2>/dev/null | wc -l | tr -d ' ')"
+  if told=$($s docker ps -q 2>&1); then
+    version=$($s docker version --format '{{.Server.Version}}' 2>/dev/null)
+    line docker "yes $version, containers running: $(printf '%s' "$told" | grep -c .)"
   else line docker "no $(printf '%s' "$told" | tail -n 1)"
   fi
 fi
