@@ -1,4 +1,6 @@
-"""Whether a request is signed with the sandbox's credentials; refused as AWS refuses where not.
+"""Whether a request is signed with the sandbox's credentials, or those of a user or role that it knows.
+
+Refused as AWS refuses where not, and where the user or role may not do what is asked.
 
 Signature Version 4, checked with botocore's own signer. An access key that begins with EXPIRED stands
 for temporary credentials that have run out.
@@ -19,8 +21,24 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from engine.sandbox.aws.failures import document
+from engine.sandbox.aws.permissions import caller_of, missing
 
 ACCESS_KEY, SECRET_KEY = "labctl", "sandbox"
+_XML = frozenset(
+    {
+        "s3",
+        "iam",
+        "sts",
+        "sns",
+        "rds",
+        "route53",
+        "elasticloadbalancing",
+        "autoscaling",
+        "cloudformation",
+        "monitoring",
+    }
+)
+"""Services whose refusals are XML, and called AccessDenied."""
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/]+)/(?P<date>\d+)/(?P<region>[^/]+)/(?P<service>[^/]+)"
     r"/aws4_request,\s*SignedHeaders=(?P<headers>[^,]+),\s*Signature=(?P<signature>[0-9a-f]+)"
@@ -48,11 +66,13 @@ def refusal(environ: dict[str, Any]) -> Refusal | None:
     service, key = found["service"], found["key"]
     if key.startswith("EXPIRED"):
         return _expired(service)
-    if key != ACCESS_KEY:
+    caller = None if key == ACCESS_KEY else caller_of(key)
+    if key != ACCESS_KEY and caller is None:
         return _unknown(service)
-    if _signature(environ, found) != found["signature"]:
+    if _signature(environ, found, caller.secret if caller else SECRET_KEY) != found["signature"]:
         return _mismatch(service)
-    return None
+    action = missing(caller, service, environ) if caller else None
+    return _denied(service, caller.arn, action) if caller and action else None
 
 
 def _expired(service: str) -> Refusal:
@@ -60,6 +80,14 @@ def _expired(service: str) -> Refusal:
         return Refusal(service, "RequestExpired", "Request has expired.", 400)
     code = "ExpiredTokenException" if service == "ssm" else "ExpiredToken"
     return Refusal(service, code, "The security token included in the request is expired", 403)
+
+
+def _denied(service: str, who: str, action: str) -> Refusal:
+    words = f"User: {who} is not authorized to perform: {action} because no identity-based policy allows it"
+    if service == "ec2":
+        return Refusal(service, "UnauthorizedOperation", f"You are not authorized. {words}", 403)
+    code = "AccessDenied" if service in _XML else "AccessDeniedException"
+    return Refusal(service, code, words, 403)
 
 
 def _unknown(service: str) -> Refusal:
@@ -84,7 +112,7 @@ def _auth_failure() -> Refusal:
     return Refusal("ec2", "AuthFailure", "AWS was not able to validate the provided access credentials", 401)
 
 
-def _signature(environ: dict[str, Any], found: re.Match[str]) -> str:
+def _signature(environ: dict[str, Any], found: re.Match[str], secret: str) -> str:
     body = _body(environ)
     query = environ.get("QUERY_STRING", "")
     path = quote(environ.get("PATH_INFO", "/").encode("latin-1"), safe="/~")
@@ -93,7 +121,7 @@ def _signature(environ: dict[str, Any], found: re.Match[str]) -> str:
     for name in found["headers"].split(";"):
         request.headers[name] = _header(environ, name)
     request.context["timestamp"] = environ.get("HTTP_X_AMZ_DATE", "")
-    signer = SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), found["service"], found["region"])
+    signer = SigV4Auth(Credentials(found["key"], secret), found["service"], found["region"])
     digest = environ.get("HTTP_X_AMZ_CONTENT_SHA256") or hashlib.sha256(body).hexdigest()
     canonical = "\n".join(
         [
