@@ -252,20 +252,20 @@ class DockerContainer(OnHost):
 
     @classmethod
     def look(cls, id: str, wanted: Self | None) -> str:
-        """Prints what is asked for and the container cannot tell, itself, its image, the image asked for."""
+        """Prints what is asked for and the container cannot tell, itself, its image, the image asked for.
+
+        Two calls of `docker`, which takes longer to start than all else.
+        """
         image = wanted.image if wanted is not None and isinstance(wanted.image, str) else None
         entry = len(wanted.entrypoint or ()) if wanted is not None and known(wanted.entrypoint) else 0
         sort = "once" if wanted is not None and wanted.detach is False else "stays"
-        script = (
-            f"echo {quote(f'asked {sort} {entry} ' + (image or ''))}\n"
-            + _docker.look(f"container inspect -f '{{{{json .}}}}' {quote(id)}")
-            + f"image=$(docker container inspect -f '{{{{.Image}}}}' {quote(id)})\n"
-            "docker image inspect -f '{{json .}}' \"$image\" 2>/dev/null || echo '{}'\n"
-        )
-        if image is None:
-            return script
+        images = f'"$image" {quote(image)}' if image else '"$image"'
         return (
-            script + f"docker image inspect -f '{{{{json .}}}}' {quote(image)} 2>/dev/null || echo '{{}}'\n"
+            f"echo {quote(f'asked {sort} {entry} ' + (image or ''))}\n"
+            + _docker.look(f"container inspect -f 'image {{{{.Image}}}}\n{{{{json .}}}}' {quote(id)}")
+            + "image=$(printf '%s\\n' \"$said\" | sed -n 's/^image //p')\n"
+            # Of these there may be none, one or both; which is which their ids tell.
+            f"docker image inspect -f '{{{{json .}}}}' {images} 2>/dev/null || :\n"
         )
 
     @classmethod
@@ -274,7 +274,8 @@ class DockerContainer(OnHost):
         found = _docker.read(output)
         if not found:
             return None
-        container, image, *rest = [*found, {}][: max(2, len(found))]
+        container, *images = found
+        image = next((each for each in images if each.get("Id") == container.get("Image")), {})
         _, sort, entry, asked = (output.decode(errors="replace").splitlines()[0] + " ").split(" ", 3)
         config, host, state = container["Config"], container["HostConfig"], container["State"]
         of_image = image.get("Config") or {}
@@ -285,7 +286,9 @@ class DockerContainer(OnHost):
             "name": id,
             "id": container["Id"],
             "owner": (config.get("Labels") or {}).get(LAB),
-            "image": _image(config.get("Image", ""), container.get("Image"), asked.strip(), rest),
+            "image": _image(
+                config.get("Image", ""), container.get("Image"), asked.strip(), _asked_for(images, image)
+            ),
             "command": command,
             "entrypoint": entrypoint,
             "env": _environment(config.get("Env"), of_image.get("Env")),
@@ -528,13 +531,21 @@ def _runs(state: Mapping[str, Any], *, done: bool | None) -> bool | str:
     return runs or (_STARVED if state.get("OOMKilled") is True else False)
 
 
-def _image(name: str, id: str | None, asked: str, there: list[dict[str, Any]]) -> str:
+def _asked_for(images: list[dict[str, Any]], own: dict[str, Any]) -> str | None:
+    """The id of the image asked for; `images` are what is there of the container's `own` and of that one."""
+    rest = list(images)
+    if own:
+        rest.remove(own)
+    return rest[0].get("Id") if rest else None
+
+
+def _image(name: str, id: str | None, asked: str, there: str | None) -> str:
     """The image as the playbook names it if it is that one, else what it was made from."""
-    if there and there[0].get("Id") == id and id is not None:
+    if there is not None and there == id:
         return asked
     # The image asked for is not on the host: the name it was made from decides.
-    if asked and (not there or "Id" not in there[0]):
-        return asked if name == asked else name
+    if asked and there is None:
+        return name
     return f"an older {name}" if asked == name else name
 
 
