@@ -17,6 +17,7 @@ from engine.sandbox.aws.cloud import ACCOUNT, Cloud
 from engine.sandbox.aws.lifecycle import TimedState
 from engine.sandbox.aws.server import Endpoint
 from engine.sandbox.aws.spot import Capacity
+from engine.sandbox.balancers import Balancers
 from engine.sandbox.containers import Fabric
 from engine.sandbox.control import Control
 from engine.sandbox.doors import S3Door
@@ -28,6 +29,7 @@ from engine.sandbox.socks import Socks
 from engine.sandbox.wires import Wires, keep
 from engine.sandbox.works import LISTENERS, Works
 
+TICK_SECONDS = 0.25
 _log = logging.getLogger(__name__)
 
 
@@ -60,6 +62,10 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
     works = Works(cloud, folder, settings, listen, f"http://{places['aws']}")
     wires.services.append(works.service)
     wires.services.append(S3Door(listen["aws"].getsockname()))
+    balancers = Balancers(cloud, wires)
+    wires.services.append(balancers.service)
+    wires.tenants = balancers.tenant
+    cloud.runner.forwards = fleet.forwards
     await socks.start(listen["network"])
 
     def settle(new: Settings) -> None:
@@ -89,10 +95,13 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
     keep(fabric.sweep(fleet.living()))
     endpoint.start()
     works.start()
+    ticking = [keep(balancers.check()), keep(_tick(cloud))]
     _write(folder / INFO, info)
     _log.info("listening: AWS %s, network %s%s", info["aws_endpoint"], info["socks_proxy"], _kept(cloud))
     await ended.wait()
     (folder / INFO).unlink(missing_ok=True)
+    for task in ticking:
+        task.cancel()
     await asyncio.to_thread(endpoint.stop)
     await asyncio.to_thread(works.stop)
     await socks.stop()
@@ -100,6 +109,12 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
     fabric.watch.close()
     cloud.save()
     _log.info("stopped")
+
+
+async def _tick(cloud: Cloud) -> None:
+    while True:
+        await asyncio.sleep(TICK_SECONDS)
+        await asyncio.to_thread(cloud.tick)
 
 
 def _kept(cloud: Cloud) -> str:

@@ -10,6 +10,8 @@ import ipaddress
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from engine.sandbox.aws.tenants import tenant_of
+
 SOMEWHERE = "192.0.2.1"
 """An address on the internet, for asking whether there is a way there."""
 WEB_PORTS = (443, 80)
@@ -27,10 +29,15 @@ def interfaces(backend: Any) -> list[Any]:
     ]
 
 
+def _answering(backend: Any) -> list[Any]:
+    """The network interfaces behind which something may answer: those of instances, tasks, load balancers."""
+    return interfaces(backend) + [nic for nic in backend.enis.values() if tenant_of(nic) is not None]
+
+
 def by_public(backends: Iterable[Any], address: str) -> tuple[Any, Any] | None:
     """Backend and interface that have the public `address`."""
     for backend in backends:
-        for nic in interfaces(backend):
+        for nic in _answering(backend):
             if nic.public_ip == address:
                 return backend, nic
     return None
@@ -38,7 +45,7 @@ def by_public(backends: Iterable[Any], address: str) -> tuple[Any, Any] | None:
 
 def by_private(backend: Any, vpc: str, address: str) -> Any | None:
     """The interface in `vpc` that has the private `address`."""
-    for nic in interfaces(backend):
+    for nic in _answering(backend):
         if nic.subnet.vpc_id == vpc and any(
             one["PrivateIpAddress"] == address for one in nic.private_ip_addresses
         ):

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from engine.sandbox import CALLER
+from engine.sandbox.aws.tenants import interfaces_of, tenant_of
 from engine.sandbox.network import (
     SOMEWHERE,
     WEB_PORTS,
@@ -52,6 +53,14 @@ Raises NoSuchHost where the name is not its own, and else does as `Wires.from_ca
 """
 
 
+Tenants = Callable[[str, int, str], Awaitable[socket.socket | None]]
+"""Connects to a port of what has an interface and is no instance, by its ARN, for a client at an address."""
+
+
+async def _nobody(tenant: str, port: int, client: str) -> socket.socket | None:
+    raise ConnectionRefusedError
+
+
 class Wires:
     """Makes connections over the sandbox's network."""
 
@@ -59,6 +68,7 @@ class Wires:
         self._cloud = cloud
         self._fleet = fleet
         self.services: list[Service] = []
+        self.tenants: Tenants = _nobody
 
     def network(self, instance: str) -> GuestNetwork:
         """The network as the machine of `instance` sees it."""
@@ -79,8 +89,25 @@ class Wires:
             found = by_public(self._cloud.backends().values(), address)
             if found is None or not reachable(*found, CALLER, port):
                 return None
-            target = found[1].instance.id
-        return await self._fleet.open(target, port)
+        return await self._arrive(found[1], port, CALLER)
+
+    async def open(self, nic: Any, port: int, *, source: str) -> socket.socket | None:
+        """A connection to `port` of the interface `nic` from one of those of the tenant `source`.
+
+        None where the network lets nothing through; raises ConnectionRefusedError where nothing listens.
+        """
+        with self._cloud.lock:
+            ways = [one for one in interfaces_of(nic.ec2_backend, source) if inside(one, nic, port)]
+            instance = nic.instance
+            if not ways or (instance is not None and instance._state.name != "running"):
+                return None
+        return await self._arrive(nic, port, str(ways[0].private_ip_address))
+
+    async def _arrive(self, nic: Any, port: int, client: str) -> socket.socket | None:
+        """A connection that the network has let through to the interface `nic`."""
+        if nic.instance is not None:
+            return await self._fleet.open(str(nic.instance.id), port)
+        return await self.tenants(tenant_of(nic) or "", port, client)
 
     async def from_machine(self, instance: str, host: str, port: int) -> socket.socket | None:
         """A connection from the machine of `instance` to `host`; as `from_caller`."""
@@ -102,20 +129,20 @@ class Wires:
             target = self._target(
                 backend, nic, _resolve(host), by_name=not _ADDRESS.fullmatch(host), port=port
             )
-        return await self._fleet.open(target, port) if target else None
+        return await self._arrive(target, port, str(nic.private_ip_address)) if target else None
 
-    def _target(self, backend: Any, nic: Any, address: str, *, by_name: bool, port: int) -> str | None:
-        """The instance that packets from `nic` to `address` reach."""
+    def _target(self, backend: Any, nic: Any, address: str, *, by_name: bool, port: int) -> Any | None:
+        """The interface that packets from `nic` to `address` reach."""
         local = by_private(backend, nic.subnet.vpc_id, address)
         found = by_public(self._cloud.backends().values(), address)
         if local is None and by_name and found is not None and found[1].subnet.vpc_id == nic.subnet.vpc_id:
             local = found[1]  # inside the VPC a public name resolves to the private address
         if local is not None:
-            return str(local.instance.id) if inside(nic, local, port) else None
+            return local if inside(nic, local, port) else None
         outside = seen_as(backend, nic, self._fleet.forwards, address, port)
         if found is None or outside is None or not reachable(*found, outside, port):
             return None
-        return str(found[1].instance.id)
+        return found[1]
 
     def internet(self, instance: str) -> bool:
         """Whether the machine of `instance` has a way out to the web."""

@@ -22,6 +22,7 @@ import moto.backends
 
 from engine.sandbox.aws import (
     addresses,
+    balancing,
     buckets,
     catalogue,
     checks,
@@ -34,6 +35,7 @@ from engine.sandbox.aws import (
     money,
     resource_types,
     rules,
+    scaling,
     snapshot,
     spot,
     stacks,
@@ -41,6 +43,8 @@ from engine.sandbox.aws import (
     teardown,
 )
 from engine.sandbox.aws.cloud_control import Resources
+from engine.sandbox.aws.ecs_requests import Ecs
+from engine.sandbox.aws.ecs_runner import Runner
 from engine.sandbox.aws.guard import Guard
 from engine.sandbox.aws.tokens import Tokens
 
@@ -79,6 +83,11 @@ class Cloud:
         tags.mend()
         identity.mend()
         money.mend()
+        balancing.mend(pool)
+        scaling.mend()
+        self.runner = Runner(pool)
+        self.ecs = Ecs(self.runner)
+        self.ecs.install()
         resource_types.mend()
         stacks.mend()
         self.registry_keys = ecr.Keys(state.parent / "registry.key")
@@ -94,6 +103,7 @@ class Cloud:
         """The manifest of an image in ECR by its whole name."""
         self.workloads: Workloads | None = None
         """What runs tasks and functions; set once there is something to run them."""
+        self.runner.workloads = lambda: self.workloads
         self._tokens, self.resources = kept or (Tokens(), Resources())
         self._pool = pool
         self._snapshots = snapshot.Snapshots()
@@ -107,6 +117,7 @@ class Cloud:
         )
         afters |= rules.AFTER | tags.AFTER | spot.AFTER
         gates = checks.CHECKS | teardown.CHECKS | launches.CHECKS | rules.CHECKS | tags.CHECKS
+        gates |= scaling.CHECKS
         self._guard = Guard(gates, afters, self._tokens, launches.settle, self.changed)
         self._guard.install()
         self.lock = self._guard.lock
@@ -123,6 +134,13 @@ class Cloud:
             for reservation in list(backend.reservations.values())
             for instance in reservation.instances
         ]
+
+    def tick(self) -> None:
+        """What AWS does without being asked: tasks start and end, services keep their number."""
+        with self.lock:
+            moved = self.ecs.tick()
+        if moved:
+            self.changed()
 
     def turn(self, instance: str, how: str) -> None:
         """The system on an instance has rebooted or powered off by itself; EC2 takes note."""

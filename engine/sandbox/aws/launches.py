@@ -53,7 +53,7 @@ class _Fulfilled(SpotInstanceRequest):
         return self._launched
 
 
-def _prepare(backend: Any, params: dict[str, Any]) -> None:
+def prepare(backend: Any, params: dict[str, Any]) -> None:
     """Completes a RunInstances request as AWS does, and refuses what AWS refuses."""
     if params.get("InstanceType"):
         require_type(params["InstanceType"])
@@ -145,7 +145,8 @@ def _tags(params: dict[str, Any], sort: str) -> dict[str, str]:
     }
 
 
-def _launched(backend: Any, params: dict[str, Any], reservation: Any) -> None:
+def launched(backend: Any, params: dict[str, Any], reservation: Any) -> None:
+    """Completes what moto has launched for a RunInstances request."""
     specified = {nic.get("NetworkInterfaceId") for nic in params.get("NetworkInterfaces") or ()}
     keep = {
         int(nic.get("DeviceIndex", 0)): nic.get("DeleteOnTermination")
@@ -281,7 +282,7 @@ def afters(console: Callable[[str], str], keep: Callable[[str, str], None]) -> d
         result["Output"] = Base64EncodedString.from_raw_string(text) if text else None
 
     return {
-        "RunInstances": _launched,
+        "RunInstances": launched,
         "ModifyInstanceAttribute": _instance_modified,
         "ModifyNetworkInterfaceAttribute": _interface_modified,
         "CreateNatGateway": _nat_created,
@@ -291,7 +292,7 @@ def afters(console: Callable[[str], str], keep: Callable[[str, str], None]) -> d
     }
 
 
-CHECKS: dict[str, tuple[Check, ...]] = {"RunInstances": (_prepare,), "CreateImage": (_prepare_image,)}
+CHECKS: dict[str, tuple[Check, ...]] = {"RunInstances": (prepare,), "CreateImage": (_prepare_image,)}
 
 
 def mend() -> None:
