@@ -115,7 +115,8 @@ def _auth_failure() -> Refusal:
 def _signature(environ: dict[str, Any], found: re.Match[str], secret: str) -> str:
     body = _body(environ)
     query = environ.get("QUERY_STRING", "")
-    path = quote(environ.get("PATH_INFO", "/").encode("latin-1"), safe="/~")
+    sent = environ.get("RAW_URI", "").partition("?")[0]
+    path = sent if sent.startswith("/") else quote(environ.get("PATH_INFO", "/").encode("latin-1"), safe="/~")
     url = f"http://{environ.get('HTTP_HOST', '')}{path}" + (f"?{query}" if query else "")
     request = AWSRequest(method=environ["REQUEST_METHOD"], url=url, data=body)
     for name in found["headers"].split(";"):
@@ -126,7 +127,8 @@ def _signature(environ: dict[str, Any], found: re.Match[str], secret: str) -> st
     canonical = "\n".join(
         [
             request.method or "",
-            path if found["service"] != "s3" else quote(path, safe="/~%"),
+            # All but S3 have the path encoded once more.
+            path if found["service"] == "s3" else signer._normalize_url_path(path),
             signer.canonical_query_string(request),
             signer.canonical_headers(signer.headers_to_sign(request)) + "\n",
             found["headers"],

@@ -79,10 +79,11 @@ class Runtime(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _run(self, event: bytes, context: Context) -> tuple[Any, bool]:
-        if self.broken is not None or type(self).handler is None:
+        handler = type(self).handler
+        if self.broken is not None or handler is None:
             return self.broken, True
         try:
-            answer = type(self).handler(json.loads(event or b"{}"), context)
+            answer = handler(json.loads(event or b"{}"), context)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is its answer
             sys.stdout.write(f"[ERROR] {type(error).__name__}: {error}\n{traceback.format_exc()}")
             return failure(error), True
