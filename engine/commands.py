@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from engine import by_hand, logins_by_hand, uses
 from engine.change import Change, Observation, Plan, Report, Step, StepEvent
-from engine.checks import Checked, Ran, check
+from engine.checks import Checked, Ran, Ways, check
 from engine.contact import know_hosts
 from engine.diff import usable_values
 from engine.doctor import Diagnosis, diagnose
@@ -446,8 +446,15 @@ def check_site(site: Site, request: Request) -> list[Checked]:
 
     def one(wanted: Check) -> Checked:
         seen = scope_of(lab, known, wanted.space)
-        filled = replace(wanted, target=fill(wanted.target, seen), contains=fill(wanted.contains, seen))
-        return check(filled, proxy=site.access.proxy, run=run)
+        filled = replace(
+            wanted,
+            target=fill(wanted.target, seen),
+            contains=fill(wanted.contains, seen),
+            headers=fill(wanted.headers, seen),
+            body=fill(wanted.body, seen),
+            params=fill(wanted.params, seen),
+        )
+        return check(filled, Ways(run, site.access.proxy, site.world.aws.look))
 
     if not lab.checks:
         return []

@@ -68,12 +68,23 @@ class Check:
     """One entry of `checks`; strings may be Templates."""
 
     name: str
-    sort: Literal["http", "tcp", "command"]
+    sort: Literal["http", "tcp", "command", "aws"]
     target: str | Template
     host: str | None = None
     status: int | None = None
     contains: str | Template | None = None
     expect: Literal["reachable", "unreachable"] = "reachable"
+    method: str = "GET"
+    """Of an `http` check."""
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    """What an `http` check sends besides."""
+    body: Any = None
+    """What an `http` check sends: text, or with `is_json` any value."""
+    is_json: bool = False
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Of an `aws` check, named as boto3 names them."""
+    error: str | None = None
+    """The error code that AWS must answer an `aws` check with."""
     timeout: float = 10.0
     where: Where | None = None
     space: str = ""

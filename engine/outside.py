@@ -86,13 +86,13 @@ class Online:
 
     @cached_property
     def _my_ip(self) -> str:
-        from engine.checks import fetch
+        from engine.checks import Sent, fetch
 
         proxy = self._access().proxy
         # A proxy stands for the network that the target belongs to, which has no certificates of its own.
         url = "http://checkip.amazonaws.com/" if proxy else "https://checkip.amazonaws.com/"
         try:
-            answer = fetch(url, proxy=proxy, timeout=_SECONDS)
+            answer = fetch(Sent(url), proxy=proxy, timeout=_SECONDS)
             address = ipaddress.ip_address(answer.body.decode("ascii").strip())
         except (OSError, ValueError) as error:
             raise Unreachable(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from engine.aws import clients
@@ -86,6 +87,17 @@ class Aws:
         except (BotoCoreError, HTTPError, OSError) as error:
             words = f"the connection was lost while the answer to {operation} was read: {error}"
             raise Unreachable(words, "run the same command again") from error
+
+    def look(self, service: str, operation: str, params: Mapping[str, Any]) -> str:
+        """What AWS answers a read, as JSON text with the contents of streams in it.
+
+        Raises StepFailed where there is no such service, operation or parameter, else as `call`.
+        """
+        if operation not in self._client(service).meta.method_to_api_mapping:
+            raise StepFailed(f"{service} has no operation `{operation}`, as boto3 names them")
+        answer = self.call(service, operation, **params)
+        answer.pop("ResponseMetadata", None)
+        return json.dumps(answer, default=_as_text, ensure_ascii=False)
 
     def pages(self, service: str, operation: str, key: str, /, **params: Any) -> list[Any]:
         """The items under `key` of all pages of a read, asked one page at a time.
@@ -207,7 +219,7 @@ class Aws:
             return self._clients[service]
 
     def _new_client(self, service: str) -> BaseClient:
-        from botocore.exceptions import BotoCoreError
+        from botocore.exceptions import BotoCoreError, UnknownServiceError
 
         given = self._credentials is not None
         try:
@@ -218,6 +230,8 @@ class Aws:
                 endpoint_url=self._endpoint_url,
                 config=clients.config(self._endpoint_url, direct=given),
             )
+        except UnknownServiceError:
+            raise StepFailed(f"AWS has no service `{service}`, as boto3 names them") from None
         except BotoCoreError as error:
             raise _no_credentials(error) from None
         except ValueError as error:
@@ -261,6 +275,15 @@ class Aws:
         if isinstance(error, boto.ParamValidationError):
             return StepFailed(f"{operation}: {error}")
         return _no_credentials(error)
+
+
+def _as_text(value: Any) -> str:
+    """What JSON has no form for: streams are read, times told as ISO 8601 does."""
+    if hasattr(value, "read"):
+        value = value.read()
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
 
 
 class _AgainError(Exception):

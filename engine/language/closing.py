@@ -26,17 +26,35 @@ _CHECK_KEYS: Final = (
     "http",
     "tcp",
     "command",
+    "aws",
     "host",
     "status",
+    "method",
+    "headers",
+    "body",
+    "json",
+    "params",
+    "error",
     "contains",
     "expect",
     "timeout",
     "when",
 )
-_SORTS: Final[tuple[Literal["http", "tcp", "command"], ...]] = ("http", "tcp", "command")
+_SORTS: Final[tuple[Literal["http", "tcp", "command", "aws"], ...]] = ("http", "tcp", "command", "aws")
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_LOOKS: Final = re.compile(
+    r"(get|list|describe|head|batch_get|search|lookup)_\w+|query|scan|invoke(_endpoint)?"
+)
+"""Operations of AWS that a check may ask for: it looks and changes nothing."""
 _ONLY_FOR: Final = {
     "status": ("http",),
-    "contains": ("http", "command"),
+    "contains": ("http", "command", "aws"),
+    "method": ("http",),
+    "headers": ("http",),
+    "body": ("http",),
+    "json": ("http",),
+    "params": ("aws",),
+    "error": ("aws",),
     "expect": ("tcp",),
     "host": ("command",),
 }
@@ -123,7 +141,7 @@ class Closing:
         name = reading.text(node.get("name"), "`name`", self._problems)
         if len(sorts) != 1:
             self._problems.add(
-                node.where, "a check has one of `http`, `tcp` and `command`", "write one of them"
+                node.where, "a check has one of `http`, `tcp`, `command` and `aws`", "write one of them"
             )
             return None
         if not self._wanted(node):
@@ -140,6 +158,12 @@ class Closing:
             status=self._status(node),
             contains=self._contains(node),
             expect=self._expect(node),
+            method=self._method(node),
+            headers=self._named_values(node, "headers"),
+            body=self._body(node),
+            is_json="json" in node.value,
+            params=self._named_values(node, "params"),
+            error=reading.text(node.get("error"), "`error`", self._problems),
             timeout=self._timeout(node),
             where=node.where,
             space=self._path,
@@ -174,6 +198,46 @@ class Closing:
             )
         elif sort == "tcp" and not re.fullmatch(r"\S+:\d{1,5}", target):
             self._problems.add(where, f"`{target}` names no port", "write `ADDRESS:PORT`")
+        elif sort == "aws":
+            self._check_operation(node.value[sort], target)
+
+    def _check_operation(self, item: Node, target: str) -> None:
+        service, _, operation = target.partition(".")
+        if not re.fullmatch(r"[a-z0-9-]+\.[a-z0-9_]+", target):
+            words = "write SERVICE.OPERATION as boto3 names them, `s3.head_object`"
+            self._problems.add(item.where, f"`{target}` names no operation of AWS", words)
+        elif not _LOOKS.fullmatch(operation):
+            words = "a check looks and changes nothing: get_…, list_…, describe_…, head_…, invoke …"
+            self._problems.add(item.where, f"`{operation}` of {service} is not for a check", words)
+
+    def _method(self, node: Node) -> str:
+        item = node.get("method")
+        if item is None:
+            return "POST" if "json" in node.value or "body" in node.value else "GET"
+        if item.value not in _METHODS:
+            words = f"`method` must be one of {', '.join(_METHODS)}, not `{content(item)}`"
+            self._problems.add(item.where, words)
+        return str(item.value)
+
+    def _named_values(self, node: Node, key: str) -> dict[str, Any]:
+        item = node.get(key)
+        value = content(item) if item is not None else {}
+        if item is not None and not isinstance(value, dict):
+            words = f"`{key}` must be names with their values, not {sort_of(value)}"
+            self._problems.add(item.where, words, f"write `{key}: {{Name: value}}`")
+            return {}
+        return value if self._fits(value) else {}
+
+    def _body(self, node: Node) -> Any:
+        if "json" in node.value and "body" in node.value:
+            self._problems.add(node.keys["body"], "a check sends `json` or `body`, not both")
+        item = node.get("json") or node.get("body")
+        value = content(item) if item is not None else None
+        if "body" in node.value and not isinstance(value, str | Template):
+            self._problems.add(
+                node.value["body"].where, f"`body` must be text, not {sort_of(value)}", "or write `json`"
+            )
+        return value if self._fits(value) else None
 
     def _check_keys(self, sort: str, node: Node) -> None:
         for key, sorts in _ONLY_FOR.items():
