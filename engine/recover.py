@@ -67,6 +67,8 @@ class _Recovery:
                     first += made[:1]
                     surplus += [replace(entry, surplus=True) for entry in made[1:]]
                 list(pool.map(self._learn, _by_kind(found).items()))
+        # Logging in to hosts may take what others are known by, such as the file of a key.
+        first = [replace(entry, outputs=self.known.get(entry.address, {})) for entry in first]
         return Found(tuple(first), tuple(surplus), tuple(self._strangers()))
 
     def _layers(self) -> Iterator[list[Declared]]:

@@ -34,8 +34,9 @@ class Recovery:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to write."""
-        return not any(change.adopts for change in self.plan.changes) and not self.found.surplus
+        """Whether nothing was found that labctl made; what it merely takes on, any plan finds anew."""
+        made = (c.there.entry for c in self.plan.changes if c.adopts and c.there is not None)
+        return all(entry.adopted for entry in made) and not self.found.surplus
 
 
 def recover_labs(
@@ -55,7 +56,7 @@ def recover_labs(
         recoveries = [_look(site) for site in sites]
         if not approve(recoveries):
             return None
-        return {item.site.lab.name: _write(item, run, tell) for item in recoveries}
+        return {item.site.lab.name: _write(item, run, tell) for item in recoveries if not item.empty}
 
 
 def _look(site: Site) -> Recovery:

@@ -9,7 +9,7 @@ import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Self, cast
 
@@ -22,6 +22,8 @@ from engine.ledger import Event, Holder
 from engine.lookups import answered
 from engine.on_host import OnHost, Upload
 from engine.plan import plan
+from engine.recover import Found as Recovered
+from engine.recover import as_found, recover, to_take_on
 from engine.refresh import refresh
 from engine.refs import Template
 from engine.resource import Fixed, Id, Machine, Output, Resource, Secret, Unread, Values
@@ -74,6 +76,16 @@ class Cloud:
     turn: threading.RLock = field(default_factory=threading.RLock)
     hold: Callable[[str, str], None] = lambda verb, address: None
     """Called before each verb; tests wait here."""
+
+    def pages(self, service: str, operation: str, key: str, **params: Any) -> list[Any]:
+        """What the tagging API tells of a lab's things."""
+        assert (service, operation) == ("resourcegroupstaggingapi", "get_resources")
+        [lab] = params["TagFilters"][0]["Values"]
+        return [
+            {"ResourceARN": f"arn:{t.id}", "Tags": [{"Key": "labctl:address", "Value": t.address}]}
+            for t in self.things.values()
+            if t.lab == lab
+        ]
 
     def of(self, lab: str, address: str) -> list[Thing]:
         return [thing for thing in self.things.values() if (thing.lab, thing.address) == (lab, address)]
@@ -229,7 +241,7 @@ class InCloud(Resource):
             return [
                 t.id
                 for t in cloud.of(world.lab, job.address)
-                if t.kind == cls.kind and t.token == job.token and cloud.shows(t.id)
+                if t.kind == cls.kind and job.token in ("", t.token) and cloud.shows(t.id)
             ]
 
 
@@ -598,6 +610,17 @@ class Place:
     def plan(self, lab: Lab, **options: Any) -> Plan:
         make = partial(plan, lab, key=self.ledger.key, **options)
         return answered(make, self.look(lab), lab, self.world(lab))
+
+    def recover(self, lab: Lab) -> Recovered:
+        """Write into the ledger what it lost."""
+        entries = self.ledger.entries(lab.name)
+        found = recover(lab, entries, self.world(lab))
+        seen = refresh(lab, [*entries, *found.entries], self.world(lab), KINDS, pause=0.0)
+        made = plan(lab, as_found(seen, found), key=self.ledger.key)
+        for entry in found.surplus:
+            self.ledger.record(lab.name, replace(entry, token=f"surplus-{entry.id}"))
+        self.carry_out(lab, to_take_on(lab, made))
+        return found
 
     def carry_out(
         self,

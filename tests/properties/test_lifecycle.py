@@ -218,6 +218,25 @@ def test_a_change_of_mind_half_way_is_no_trouble(first, second, third, early, la
 
 
 @SETTINGS
+@given(labs(), labs())
+def test_a_lost_ledger_is_written_anew(lab, other):
+    """Whatever was there is remembered again, nothing is made twice, and destroying leaves nothing."""
+    story = Story()
+    story.finish(lab)
+    there = dict(story.place.cloud.things)
+    story.place.ledger.held.clear()
+    story.place.recover(lab)
+    story.check_ledger(lab)
+    note("\n".join(["recovered:", *told(story.place.plan(lab))]))
+    assert story.place.plan(lab).idle
+    assert story.place.cloud.things == there
+    story.finish(other)
+    check_like(story, other)
+    story.finish(lab_of())
+    assert not story.place.cloud.things
+
+
+@SETTINGS
 @given(labs(), st.data())
 def test_drift_is_seen_and_mended(lab, data):
     story = Story()
