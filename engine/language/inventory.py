@@ -37,7 +37,9 @@ _KEYS: Final = (
 )
 _TARGETS: Final[tuple[Literal["aws"], Literal["sandbox"], Literal["ssh"]]] = ("aws", "sandbox", "ssh")
 _AWS: Final = ("region", "profile", "endpoint_url", "account")
-_SANDBOX: Final = ("hosts", "boot_seconds", "ssh_seconds", "images", "workloads")
+_LACK: Final = re.compile(r"((spot|on-demand):)?[a-z0-9.*-]+(@[a-z0-9*-]+)?")
+"""`[spot:]TYPE[@ZONE]`, with `*` for any."""
+_SANDBOX: Final = ("hosts", "boot_seconds", "ssh_seconds", "images", "no_capacity", "workloads")
 _DOCKER: Final = ("host",)
 _WORDS = {
     "region": "write it under `aws`",
@@ -204,6 +206,13 @@ def _check_sandbox(sandbox: Node, problems: Problems) -> None:
             problems.add(
                 node.where, f"`sandbox.{key}` must be a number of seconds, not {sort_of(content(node))}"
             )
+    lacking = sandbox.get("no_capacity")
+    listed = content(lacking) if lacking is not None else []
+    if lacking is not None and not (
+        isinstance(listed, list) and all(isinstance(each, str) and _LACK.fullmatch(each) for each in listed)
+    ):
+        words = "`sandbox.no_capacity` must be a list of instance types that there is no free machine of"
+        problems.add(lacking.where, words, 'write `no_capacity: ["spot:t3.large", "g4dn.*@us-east-1a"]`')
 
 
 def _ledger(node: Node | None, path: Path, problems: Problems) -> str | None:
