@@ -26,6 +26,7 @@ from engine.change import Action, Change, Entry, Outcome, Plan, Report, Step, St
 from engine.contact import host_spec, login_of
 from engine.diff import WHOLE, digests, hashes_of_secrets, is_hashed, is_secret, usable_values
 from engine.errors import HostUnreachable, Interrupted, Invalid, LabctlError, StepFailed
+from engine.host_scripts import Answer
 from engine.jobs import job_of
 from engine.lab import Declared, Lab
 from engine.ledger import Event, Ledger
@@ -109,6 +110,8 @@ class _Run:
     """Whether a step is ready and only waits for those of other labs."""
     broken: LabctlError | None = None
     """Why the ledger cannot be written."""
+    seen: dict[str, tuple[Step, Answer]] = field(default_factory=dict)
+    """By host, the step that was to come next, and the look at its thing that came with the step before."""
 
     def __post_init__(self) -> None:
         self.masker = Masker(self.lab.secrets)
@@ -216,6 +219,8 @@ class _Run:
             heapq.heappop(self.ready)
             if host is not None:
                 self.busy.add(host)
+                if self.seen.get(host, (step,))[0] != step:
+                    del self.seen[host]
             self._start(step)
 
     def _wake(self) -> None:
@@ -291,8 +296,8 @@ class _Run:
         host = self._host_of(step)
         if host is not None:
             self.busy.discard(host)
-            for at in self.blocked.pop(host, []):
-                heapq.heappush(self.ready, at)
+            if self.blocked.get(host):
+                heapq.heappush(self.ready, heapq.heappop(self.blocked[host]))
         detail = error or note or step.change.cause
         self._note(step.address, step.verb, outcome, _first_paragraph(detail))
         self._settle_result(StepResult(step, outcome, seconds, error, remedy, note=note))
@@ -337,7 +342,10 @@ class _Run:
         task = self._task(
             step, resource, old or Entry(declared.address, declared.kind.kind, "", host=declared.host)
         )
-        if verbs.must_settle(declared.kind, old):
+        seen = self.seen.pop(declared.host or "", None)
+        if seen is not None:
+            self._create_settled(step, task, old, verbs.settle_seen(task, seen[1]))
+        elif verbs.must_settle(declared.kind, old):
             self._work(step, partial(verbs.settle, task), partial(self._create_settled, step, task, old))
         else:
             self._create(step, task, old)
@@ -363,7 +371,7 @@ class _Run:
         if settled.values is not None and not task.changed():
             then(Did(entry.id, settled.values))
         else:
-            self._work(step, partial(verbs.alter, task, settled.ids[0]), then)
+            self._change(step, partial(verbs.alter, id=settled.ids[0]), task, then)
 
     def _was_ours(self, change: Change, id: str) -> bool:
         """Whether the thing found on a host is what labctl had made there before."""
@@ -404,7 +412,42 @@ class _Run:
             raise StepFailed("not started: the ledger cannot be written")
         job = replace(task.world.job, token=token, foreseen=entry.foreseen)
         task = replace(task, entry=entry, world=self.world.on(job))
-        self._work(step, partial(verbs.make, task), partial(self._made, step, resource, entry))
+        self._change(step, verbs.make, task, partial(self._made, step, resource, entry))
+
+    def _change(
+        self, step: Step, verb: Callable[[Task], Did], task: Task, then: Callable[[Did], None]
+    ) -> None:
+        """Have a worker carry out `verb`; on a host, the look at what comes next there goes along."""
+        host = self._host_of(step)
+        following = self._next_on(host) if host is not None and issubclass(task.kind, OnHost) else None
+        if following is None or host is None:
+            self._work(step, partial(verb, task), then)
+            return
+        next_step, look = following
+
+        def keep(did: Did) -> None:
+            if did.ahead is not None:
+                self.seen[host] = (next_step, did.ahead)
+            then(did)
+
+        self._work(step, partial(verb, replace(task, ahead=look)), keep)
+
+    def _next_on(self, host: str) -> tuple[Step, str] | None:
+        """The create that waits for a host to be free, and the look that it begins with."""
+        waiting = self.blocked.get(host)
+        step = self.steps[waiting[0]] if waiting else None
+        if step is None or step.verb != "create":
+            return None
+        declared = self._declared(step.change)
+        try:
+            with Blame(declared.kind.kind, step.address):
+                _, resource = self._wish(step.change)
+                look = verbs.look_ahead(
+                    self._task(step, resource, Entry(step.address, declared.kind.kind, ""))
+                )
+        except LabctlError:
+            return None  # its own turn will tell
+        return None if look is None else (step, look)
 
     def _made(self, step: Step, resource: Resource, entry: Entry, did: Did) -> None:
         """Remember what a create or update has done."""
@@ -467,7 +510,7 @@ class _Run:
         if task.there is not None and not task.changed():
             then(Did(entry.id, task.there))
         else:
-            self._work(step, partial(verbs.alter, task, entry.id or ""), then)
+            self._change(step, partial(verbs.alter, id=entry.id or ""), task, then)
 
     def _start_adopt(self, step: Step) -> None:
         change = step.change

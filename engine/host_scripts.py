@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from engine.resource import Values
     from engine.world import World
 
+Answer = tuple[int, bytes]
+"""Exit status and output of a look."""
+
 LOOK_SECONDS: Final = 20
 """How long one look may take when a plan reads a host."""
 _LOOK_AFTER_SECONDS: Final = 300
@@ -51,7 +54,7 @@ def prelude(lab: str, address: str, tags: Mapping[str, str]) -> str:
     )
 
 
-def look_at(host: Host, looks: Sequence[str], *, quiet: bool = False) -> list[tuple[int, bytes]]:
+def look_at(host: Host, looks: Sequence[str], *, quiet: bool = False) -> list[Answer]:
     """Exit status and output of each look (a script with its prelude), all in one round trip.
 
     Raises StepFailed where the host answers with something else, HostUnreachable where it does not.
@@ -62,16 +65,24 @@ def look_at(host: Host, looks: Sequence[str], *, quiet: bool = False) -> list[tu
 
 
 def change(
-    resource: OnHost, world: World, id: str, there: Values | None, changed: frozenset[str]
-) -> Values | None:
+    resource: OnHost,
+    world: World,
+    id: str,
+    there: Values | None,
+    changed: frozenset[str],
+    ahead: str | None = None,
+) -> tuple[Values | None, Answer | None]:
     """Bring what is there to what `resource` says and look again, in one round trip; what it reads as then.
 
-    Where it restarts the host, that comes between the two.
+    Where it restarts the host, that comes between the two. `ahead` is a look at something else that goes
+    along, last; the second thing given is its answer, None where there is none.
     Raises StepFailed with the end of what the commands wrote (or, for `world.job.quiet`, without it).
     """
     job = world.job
     head = prelude(world.lab, job.address, job.tags)
     looks = _call(0, head + resource.look(id, resource), _LOOK_AFTER_SECONDS)
+    if ahead is not None:
+        looks += _call(1, ahead, LOOK_SECONDS)
     script = _LOOKER + _guarded(head + resource.commands(there, changed)) + looks
     host = _host(world)
     ran = host.run(script, files=resource.uploads(), timeout=job.timeout, quiet=job.quiet, say=job.say)
@@ -79,11 +90,11 @@ def change(
     how = resource.restart()
     if how is not None:
         restart(world.hosts, host.name, how, say=job.say)
-        return look(type(resource), world, [id], resource).get(id)
+        return look(type(resource), world, [id], resource).get(id), None
     if resource.regroups(id, host.login):
         host.reconnect()
-    status, output = _answers(ran, 1, host.name)[0]
-    return resource.parse(id, status, output)
+    now, *then = _answers(ran, 1 if ahead is None else 2, host.name)
+    return resource.parse(id, *now), then[0] if then else None
 
 
 def remove(kind: type[OnHost], world: World, id: str, there: Values | None) -> None:
@@ -101,11 +112,15 @@ def look(
     kind: type[OnHost], world: World, ids: Sequence[str], wanted: OnHost | None = None
 ) -> dict[str, Values]:
     """What is there of `ids` on the host of `world.job`, in one round trip."""
-    head = prelude(world.lab, world.job.address, world.job.tags)
-    looks = [head + kind.look(id, wanted) for id in ids]
+    looks = [look_script(kind, world, id, wanted) for id in ids]
     answers = look_at(_host(world), looks, quiet=world.job.quiet) if looks else []
     read = {id: kind.parse(id, *answer) for id, answer in zip(ids, answers, strict=True)}
     return {id: values for id, values in read.items() if values is not None}
+
+
+def look_script(kind: type[OnHost], world: World, id: str, wanted: OnHost | None) -> str:
+    """The look at `id` on the host of `world.job`, with its prelude."""
+    return prelude(world.lab, world.job.address, world.job.tags) + kind.look(id, wanted)
 
 
 def _host(world: World) -> Host:
@@ -131,7 +146,7 @@ def _guarded(commands: str) -> str:
     )
 
 
-def _answers(ran: Ran, count: int, host: str) -> list[tuple[int, bytes]]:
+def _answers(ran: Ran, count: int, host: str) -> list[Answer]:
     parts: dict[int, list[bytes]] = {}
     lines: list[bytes] = []
     for line in ran.stdout.splitlines():
@@ -148,7 +163,7 @@ def _answers(ran: Ran, count: int, host: str) -> list[tuple[int, bytes]]:
         ) from None
 
 
-def _answer(encoded: bytes) -> tuple[int, bytes]:
+def _answer(encoded: bytes) -> Answer:
     output, _, status = base64.b64decode(encoded, validate=True).rpartition(b"\n")
     return int(status), output
 

@@ -19,6 +19,7 @@ from engine.errors import (
     StepFailed,
     Unreachable,
 )
+from engine.host_scripts import Answer
 from engine.jobs import adopting, belongs, owner_of
 from engine.on_host import OnHost
 from engine.resource import Resource, Values
@@ -43,6 +44,8 @@ class Task:
     ignore: frozenset[str] = frozenset()
     patience: float = 60.0
     """Seconds that something done may take to show when read."""
+    ahead: str | None = None
+    """A look at what comes next on the same host, which may travel along."""
 
     def changed(self) -> frozenset[str]:
         """The fields in which what is there differs from the wish."""
@@ -76,6 +79,8 @@ class Did:
     values: Values | None = None
     surplus: tuple[str, ...] = ()
     error: LabctlError | None = None
+    ahead: Answer | None = None
+    """What the look at what comes next on the same host has told."""
 
 
 def must_settle(kind: type[Resource], entry: Entry | None) -> bool:
@@ -91,11 +96,7 @@ def settle(task: Task) -> Settled:
     """What is there already of something about to be made."""
     resource = task.resource
     if isinstance(resource, OnHost):
-        id = resource.natural_id()
-        values = _looked(task, id, resource)
-        if values is None:
-            return Settled()
-        return Settled((id,), values, owner_of(type(resource), values) != task.world.lab)
+        return _settled(task, resource, _looked(task, resource.natural_id(), resource))
     if task.entry.id is None and task.entry.token:
         # What a run cut short has just sent may take a moment to show.
         found = _found(task) if task.entry.young(time.time()) else task.kind.find(task.world)
@@ -106,6 +107,30 @@ def settle(task: Task) -> Settled:
         if adopted is not None:
             return Settled((adopted,), task.kind.read_many(task.world, [adopted]).get(adopted), adopted=True)
     return Settled()
+
+
+def look_ahead(task: Task) -> str | None:
+    """The look that `settle` would take, to be taken sooner; None where that is not to be."""
+    resource = task.resource
+    if not isinstance(resource, OnHost) or task.world.job.quiet:
+        return None
+    return host_scripts.look_script(type(resource), task.world, resource.natural_id(), resource)
+
+
+def settle_seen(task: Task, answer: Answer) -> Settled:
+    """As `settle`, of something on a host that was looked at with the step before."""
+    resource = task.resource
+    assert isinstance(resource, OnHost)
+    kind = type(resource)
+    values = kind.parse(resource.natural_id(), *answer)
+    return _settled(task, resource, values if belongs(kind, values, task.world.lab, new=True) else None)
+
+
+def _settled(task: Task, resource: OnHost, values: Values | None) -> Settled:
+    if values is None:
+        return Settled()
+    adopted = owner_of(type(resource), values) != task.world.lab
+    return Settled((resource.natural_id(),), values, adopted)
 
 
 def make(task: Task) -> Did:
@@ -234,13 +259,15 @@ def _not_as_wanted(task: Task, resource: Resource, values: Values | None) -> Ste
 
 
 def _carry_out(task: Task, resource: OnHost, id: str, there: Values | None, changed: frozenset[str]) -> Did:
+    # Where time is limited, it is that of the step alone.
+    ahead = task.ahead if task.world.job.timeout is None and not task.world.job.quiet else None
     try:
-        values = host_scripts.change(resource, task.world, id, there, changed)
+        values, answer = host_scripts.change(resource, task.world, id, there, changed, ahead)
     except Interrupted:
         raise
     except LabctlError as failure:
         return Did(id, error=failure)
-    return Did(id, values, error=_not_as_wanted(task, resource, values))
+    return Did(id, values, error=_not_as_wanted(task, resource, values), ahead=answer)
 
 
 def _looked(task: Task, id: str, wanted: OnHost | None) -> Values | None:

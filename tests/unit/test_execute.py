@@ -225,6 +225,63 @@ def test_a_step_that_only_waits_for_a_host_is_given_up_on_the_first_stop():
     assert place.apply(a_lab()).ok
 
 
+def pages(*names, **fields):
+    items = [declare(name, Item, path=f"/{name}", text=name, host="host") for name in names]
+    return lab_of(declare("host", Computer), *items, **fields)
+
+
+def test_a_step_on_a_host_is_one_round_trip():
+    place = Place()
+    assert place.apply(pages("a", "b", "c", "d", "e")).ok
+    # One to look at the first; the look at each other one comes with the script before it.
+    assert place.hosts.runs == ["host"] * (1 + 5)
+
+
+def test_a_look_that_should_come_with_a_script_that_fails_is_taken_then():
+    place = Place()
+    place.cloud.faults["put", "a"] = ["fails"]
+    assert done(place.apply(pages("a", "b", "c")))[1:] == [
+        "create a failed: the commands on host ended with exit status 1:\nit went wrong",
+        "create b done",
+        "create c done",
+    ]
+    assert place.hosts.runs == ["host"] * (2 + 2 + 1)
+
+
+def test_what_a_step_leaves_for_the_next_is_taken_on_as_found():
+    place = Place()
+    reached = place.hosts.host
+
+    def host(name, **options):
+        found = reached(name)
+        words = found._words
+
+        def leaving(body):
+            answer = words(body)
+            if "put /a" in body:
+                found.thing.disk["/b"] = "'' left ''"
+            return answer
+
+        found._words = leaving
+        return found
+
+    place.hosts.host = host
+    lab = pages("a", "b")
+    assert place.apply(lab).ok
+    assert place.remembered(lab)["b"].adopted
+    assert not place.remembered(lab)["a"].adopted
+    assert place.destroy(lab).ok
+
+
+def test_a_quiet_step_carries_no_look_of_another_and_none_carries_its():
+    place = Place()
+    items = [
+        declare(name, Item, path=f"/{name}", host="host", no_log=name == "b") for name in ("a", "b", "c", "d")
+    ]
+    assert place.apply(lab_of(declare("host", Computer), *items)).ok
+    assert place.hosts.runs == ["host"] * (2 + 2 + 2 + 1)
+
+
 def a_shelf(secret, **fields):
     lab = lab_of(declare("host", Computer), declare("page", Sealed, path="/page", host="host", **fields))
     return replace(lab, secrets=frozenset({secret}))

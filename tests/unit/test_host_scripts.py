@@ -66,7 +66,7 @@ def change(does: str, *, shows: str = "echo seen", quiet: bool = False) -> Any:
     job = Job(address="page's", host="here", tags={"labctl:lab": "toy"}, quiet=quiet)
     world = World("toy@here", cast(Any, None), cast(Any, sh), job)
     resource = Scripted(does=does, shows=shows)
-    values = host_scripts.change(resource, world, "it", None, frozenset())
+    values, _ = host_scripts.change(resource, world, "it", None, frozenset())
     assert (sh.runs, sh.reconnects) == (1, 1)
     return values
 
@@ -110,3 +110,13 @@ def test_a_host_that_answers_with_something_else_is_told():
 
     with pytest.raises(StepFailed, match="here answers with something else"):
         host_scripts.look_at(cast(Any, Chatty()), ["true"])
+
+
+def test_a_look_at_something_else_goes_along():
+    sh = Sh()
+    world = World("toy@here", cast(Any, None), cast(Any, sh), Job(address="page", host="here"))
+    resource = Scripted(does="echo made >&2", shows="echo seen")
+    values, answer = host_scripts.change(resource, world, "it", None, frozenset(), r"printf 'next\0'; exit 3")
+    assert (values["output"], answer, sh.runs) == (b"seen\n", (3, b"next\0"), 1)
+    with pytest.raises(StepFailed):
+        host_scripts.change(Scripted(does="exit 2"), world, "it", None, frozenset(), "echo never")
