@@ -257,8 +257,10 @@ _SAYINGS: Final = (
         "see which one: docker ps; then publish another port",
     ),
     (
-        r"(?:listen (?:tcp|udp)\S* (?P<bind>\S+): bind: )?address already in use",
-        "the port {bind} of the host is already taken by another program",
+        r"(?:listen (?:tcp|udp)\S* (?P<bind>\S+): bind: "
+        r"|failed to bind host port (?:for )?(?P<host>[^\s/]+?:\d+)(?::[\d.]+:\d+)?/(?:tcp|udp): )?"
+        r"address already in use",
+        "the port {bind}{host} of the host is already taken by another program",
         "see which one: sudo ss -ltnp; then publish another port",
     ),
     (

@@ -136,13 +136,11 @@ class SystemdService(OnHost):
             return f"systemctl try-restart {name}\n" if renew else ""
         if not renew and "running" not in fields:
             return ""
-        why = f"$(journalctl -u {name} -n 5 -o cat --no-pager 2>/dev/null | grep . | tail -n 1)"
-        remedy = quote(f"see why with: journalctl -u {self.name}")
-        fail = f'fail {quote(self.name)}" does not start: {why}" {remedy}'
         return (
-            f"systemctl reset-failed {name} 2>/dev/null || :\n"
-            f"systemctl {'restart' if renew else 'start'} {name} || {fail}\n"
-            f"systemctl is-active -q {name} || {fail}\n"
+            f"{_STARTED}systemctl reset-failed {name} 2>/dev/null || :\n"
+            f"systemctl {'restart' if renew else 'start'} {name} || does_not_start {name}\n"
+            f"runs_its_program {name}\n"
+            f"systemctl is-active -q {name} || does_not_start {name}\n"
         )
 
     def uploads(self) -> Sequence[Upload]:
@@ -185,6 +183,28 @@ _HAVE: Final = (
     "command -v systemctl >/dev/null 2>&1 || "
     "fail 'this host has no systemd' 'services need a host that was started with systemd'\n"
 )
+
+# A simple service counts as started before its program runs: until then its process is still systemd's.
+_STARTED: Final = """\
+does_not_start() {
+  journalctl --sync 2>/dev/null || :
+  why=$(journalctl -u "$1" -n 5 -o cat --no-pager 2>/dev/null | grep . | tail -n 1)
+  fail "$1 does not start${why:+: $why}" "see why with: journalctl -u $1"
+}
+runs_its_program() {
+  pid=$(systemctl show -p MainPID --value "$1")
+  [ "${pid:-0}" != 0 ] || return 0
+  tries=0
+  while [ "$tries" -lt 50 ]; do
+    case $(readlink "/proc/$pid/exe" 2>/dev/null || :) in
+      */systemd | */systemd-executor) sleep 0.1 ;;
+      '') sleep 0.2; return 0 ;;
+      *) return 0 ;;
+    esac
+    tries=$((tries + 1))
+  done
+}
+"""
 
 _WRITE: Final = """\
 new=$(mktemp FILE.XXXXXX)

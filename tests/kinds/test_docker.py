@@ -395,7 +395,12 @@ def test_sizes_and_durations() -> None:
             "Bind for 0.0.0.0:80 failed: port is already allocated",
             "port 0.0.0.0:80 of the host is already taken",
         ),
-        ("failed to bind: listen tcp4 0.0.0.0:80: bind: address already in use", "another program"),
+        ("failed to bind: listen tcp4 0.0.0.0:80: bind: address already in use", "port 0.0.0.0:80 of"),
+        ("failed to bind host port 0.0.0.0:80/tcp: address already in use", "port 0.0.0.0:80 of"),
+        (
+            "failed to bind host port for 0.0.0.0:80:172.17.0.2:80/tcp: address already in use",
+            "0.0.0.0:80 of",
+        ),
         (
             'Conflict. The container name "/web" is already in use by container "1"',
             "already a container named web",
@@ -410,12 +415,13 @@ def test_sizes_and_durations() -> None:
         ("toomanyrequests: You have reached your pull rate limit", "no more images for now"),
         ('exec: "nonesuch": executable file not found in $PATH: unknown', "no program nonesuch"),
         (
-            "ERROR: failed to solve: x/y: failed to resolve source metadata for docker.io/x/y:latest: pull access "
-            "denied, repository does not exist or may require authorization: server message: insufficient_scope",
+            "ERROR: failed to solve: x/y: failed to resolve source metadata for docker.io/x/y:latest: pull "
+            "access denied, repository does not exist or may require authorization: server message: "
+            "insufficient_scope: authorization failed",
             "no image x/y",
         ),
         (
-            "COPY failed: file not found in build context or excluded by .dockerignore: stat a.txt: file does not",
+            "COPY failed: file not found in build context or excluded by .dockerignore: stat a.txt: file",
             "has no a.txt",
         ),
         (

@@ -10,6 +10,43 @@ from bashkit import Bash
 from engine.sandbox.machines.disk import Disk
 from engine.sandbox.machines.systems import System
 
+_NOBODY = "/usr/sbin/nologin"
+_USERS = (
+    ("daemon", 1, 1, "/usr/sbin", _NOBODY),
+    ("bin", 2, 2, "/bin", _NOBODY),
+    ("sys", 3, 3, "/dev", _NOBODY),
+    ("sync", 4, 65534, "/bin", "/bin/sync"),
+    ("games", 5, 60, "/usr/games", _NOBODY),
+    ("man", 6, 12, "/var/cache/man", _NOBODY),
+    ("lp", 7, 7, "/var/spool/lpd", _NOBODY),
+    ("mail", 8, 8, "/var/mail", _NOBODY),
+    ("news", 9, 9, "/var/spool/news", _NOBODY),
+    ("uucp", 10, 10, "/var/spool/uucp", _NOBODY),
+    ("proxy", 13, 13, "/bin", _NOBODY),
+    ("www-data", 33, 33, "/var/www", _NOBODY),
+    ("backup", 34, 34, "/var/backups", _NOBODY),
+    ("list", 38, 38, "/var/list", _NOBODY),
+    ("irc", 39, 39, "/run/ircd", _NOBODY),
+    ("nobody", 65534, 65534, "/nonexistent", _NOBODY),
+)
+"""Accounts of Debian's base-passwd besides root: name, uid, gid, home, shell."""
+_GROUPS = (
+    *(("root", 0), ("daemon", 1), ("bin", 2), ("sys", 3), ("adm", 4), ("tty", 5), ("disk", 6), ("lp", 7)),
+    *(("mail", 8), ("news", 9), ("uucp", 10), ("man", 12), ("proxy", 13), ("kmem", 15), ("dialout", 20)),
+    *(("fax", 21), ("voice", 22), ("cdrom", 24), ("floppy", 25), ("tape", 26), ("sudo", 27), ("audio", 29)),
+    *(
+        ("dip", 30),
+        ("www-data", 33),
+        ("backup", 34),
+        ("operator", 37),
+        ("list", 38),
+        ("irc", 39),
+        ("src", 40),
+    ),
+    *(("shadow", 42), ("utmp", 43), ("video", 44), ("sasl", 45), ("plugdev", 46), ("staff", 50)),
+    *(("games", 60), ("users", 100), ("nogroup", 65534)),
+)
+
 
 def base_files(system: System, hostname: str, address: str) -> dict[str, str]:
     """The files that a fresh system has, whether machine or container."""
@@ -19,12 +56,9 @@ def base_files(system: System, hostname: str, address: str) -> dict[str, str]:
         "/etc/hostname": f"{hostname}\n",
         "/etc/hosts": f"127.0.0.1 localhost\n{address} {hostname}\n",
         "/etc/resolv.conf": "nameserver 127.0.0.53\noptions edns0 trust-ad\n",
-        "/etc/passwd": "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n"
-        "www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin\n"
-        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-        "/etc/group": (
-            "root:x:0:\ndaemon:x:1:\nadm:x:4:\nsudo:x:27:\nwww-data:x:33:\nusers:x:100:\nnogroup:x:65534:\n"
-        ),
+        "/etc/passwd": "root:x:0:0:root:/root:/bin/bash\n"
+        + "".join(f"{name}:x:{uid}:{gid}:{name}:{home}:{shell}\n" for name, uid, gid, home, shell in _USERS),
+        "/etc/group": "".join(f"{name}:x:{gid}:\n" for name, gid in _GROUPS),
         "/etc/shadow": "root:*:20400:0:99999:7:::\ndaemon:*:20400:0:99999:7:::\n",
         "/etc/sudoers": "root ALL=(ALL:ALL) ALL\n%sudo ALL=(ALL:ALL) ALL\n",
         "/etc/timezone": "Etc/UTC\n",

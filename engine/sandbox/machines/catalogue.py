@@ -39,7 +39,6 @@ build-essential 12.9ubuntu3
 bzip2 1.0.8-5build1
 ca-certificates 20240203~22.04.1
 coreutils 8.32-4.1ubuntu1.2
-cron 3.0pl1-137ubuntu3
 dnsutils 1:9.18.39-0ubuntu0.22.04.1
 dpkg 1.21.1ubuntu2.3
 emacs-nox 1:27.1+1-3ubuntu5.2
@@ -118,6 +117,7 @@ zip 3.0-12build2
 zstd 1.4.8+dfsg-3build1
 """
     ),
+    "cron": Package("3.0pl1-137ubuntu3", units=("cron",)),
     "curl": Package("7.81.0-1ubuntu1.21"),
     "iptables": Package("1.8.7-1ubuntu5.2"),
     "openssh-server": Package("1:8.9p1-3ubuntu0.13", units=("ssh",)),

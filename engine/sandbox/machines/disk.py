@@ -27,6 +27,7 @@ class Disk:
         self.owners: dict[str, tuple[str, str]] = {}
         self.generated: set[str] = set()
         self._known: dict[str, tuple[object, ...]] = {}
+        self._owned: dict[str, tuple[str, str]] = {}
         self._saved: dict[str, tuple[object, ...]] = {}
 
     def exists(self, path: str) -> bool:
@@ -156,7 +157,11 @@ class Disk:
                 self.owners.setdefault(path, (user, group))
         for path in self._known.keys() - now.keys():
             self.owners.pop(path, None)
-        self._known = now
+        for path in self._known.keys() & now.keys():
+            # Gone, and another thing has its name now, to which nobody has given an owner.
+            if self._known[path][0] != now[path][0] and self.owners.get(path) == self._owned.get(path):
+                self.owners[path] = (user, group)
+        self._known, self._owned = now, dict(self.owners)
 
     def copy_of(self, path: str) -> dict[str, bytes]:
         """The files below the folder `path`, by their path relative to it; one file has the empty path."""

@@ -196,6 +196,26 @@ async def _kill(call: Call, engine: DockerEngine, args: list[str]) -> int:
     return await _each(call, engine, given.rest, act)
 
 
+async def _pause(call: Call, engine: DockerEngine, args: list[str]) -> int:
+    async def act(container: State) -> None:
+        if not container["State"]["Running"]:
+            raise DaemonError(f"container {container['Id']} is not running")
+        if container["State"]["Paused"]:
+            raise DaemonError(f"container {container['Id']} is already paused")
+        container["State"].update(Status="paused", Paused=True)
+
+    return await _each(call, engine, args, act)
+
+
+async def _unpause(call: Call, engine: DockerEngine, args: list[str]) -> int:
+    async def act(container: State) -> None:
+        if not container["State"]["Paused"]:
+            raise DaemonError(f"Container {container['Id']} is not paused")
+        container["State"].update(Status="running", Paused=False)
+
+    return await _each(call, engine, args, act)
+
+
 async def _restart_verb(call: Call, engine: DockerEngine, args: list[str]) -> int:
     given = options(args, values={"-t", "-s"}, same={"--time": "-t", "--timeout": "-t", "--signal": "-s"})
 
@@ -341,6 +361,8 @@ _VERBS: Mapping[str, Verb] = {
     "create": _create_only,
     "start": _start,
     "stop": _stop,
+    "pause": _pause,
+    "unpause": _unpause,
     "restart": _restart_verb,
     "kill": _kill,
     "rm": _rm,

@@ -328,11 +328,16 @@ def restart_policy(text: str) -> State:
     return {"Name": name, "MaximumRetryCount": int(count or 0)}
 
 
+_LEAST_MEMORY = 6 << 20
+
+
 def _host_config(host: State, given: Options) -> None:
     if "--restart" in given:
         host["RestartPolicy"] = restart_policy(given.last("--restart"))
     if "--memory" in given:
         host["Memory"] = size_of(given.last("--memory"))
+        if 0 < host["Memory"] < _LEAST_MEMORY:
+            raise DaemonError("Minimum memory limit allowed is 6MB", 125)
         host["MemorySwap"] = 2 * host["Memory"]
     if "--memory-swap" in given:
         host["MemorySwap"] = (

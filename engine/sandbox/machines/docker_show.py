@@ -67,6 +67,7 @@ def _status_text(container: State) -> str:
     if state["Running"]:
         health = state.get("Health", {}).get("Status", "")
         words = {"starting": "health: starting"}.get(health, health)
+        words = "Paused" if state["Paused"] else words
         return f"Up {_ago(state['StartedAt'])}" + (f" ({words})" if words else "")
     return f"Exited ({state['ExitCode']}) {_ago(state['FinishedAt'])} ago"
 
@@ -463,9 +464,11 @@ async def disk_usage(call: Call, engine: DockerEngine, args: list[str]) -> int:
 
 async def show_ports(call: Call, engine: DockerEngine, args: list[str]) -> int:
     """docker port."""
+    asked = f"{args[1]}/tcp" if args[1:] and "/" not in args[1] else "".join(args[1:])
     for port, ends in engine.container(args[0])["NetworkSettings"]["Ports"].items():
         for end in ends or ():
-            call.say(f"{port} -> {end['HostIp']}:{end['HostPort']}")
+            if asked in ("", port):
+                call.say(f"{'' if asked else f'{port} -> '}{end['HostIp']}:{end['HostPort']}")
     return 0
 
 

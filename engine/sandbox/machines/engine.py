@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from engine.sandbox.machines import images, processes
 from engine.sandbox.machines.command import Failed, Handler, Result, State
 from engine.sandbox.machines.images import Registry, digest, short, split
+from engine.sandbox.machines.network import served
 
 if TYPE_CHECKING:
     from engine.sandbox.machines.place import Place
@@ -263,7 +264,8 @@ class DockerEngine:
         self, container: State, network: State, aliases: list[str] | None = None, address: str = ""
     ) -> None:
         """Connect a container to a network; it gets an address while it runs."""
-        container["NetworkSettings"]["Networks"][network["Name"]] = {
+        networks = container["NetworkSettings"]["Networks"]
+        networks[network["Name"]] = {
             "Aliases": aliases or [],
             "NetworkID": network["Id"],
             "IPAddress": address,
@@ -271,6 +273,8 @@ class DockerEngine:
             "MacAddress": "",
             "IPAMConfig": {"IPv4Address": address} if address else None,
         }
+        for name in sorted(networks):  # Docker shows them by name
+            networks[name] = networks.pop(name)
         if container["State"]["Running"]:
             self._address(container, network["Name"])
 
@@ -519,8 +523,17 @@ class DockerEngine:
         return found
 
     def _claim_ports(self, container: State) -> None:
-        for binds in container["HostConfig"]["PortBindings"].values():
+        own = served(self.place)
+        for port, binds in container["HostConfig"]["PortBindings"].items():
             for bind in binds:
+                if port.endswith("/tcp") and int(bind["HostPort"] or 0) in own:
+                    raise DaemonError(
+                        f"failed to set up container networking: driver failed programming external "
+                        f"connectivity on endpoint {container['Name'][1:]} ({secrets.token_hex(32)}): "
+                        f"failed to bind host port {bind['HostIp'] or '0.0.0.0'}:{bind['HostPort']}/tcp: "
+                        f"address already in use",
+                        125,
+                    )
                 for other in self.containers.values():
                     taken = [
                         item["HostPort"]

@@ -201,7 +201,9 @@ def _show(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
-        return f"map[{' '.join(f'{key}:{_show(item)}' for key, item in sorted(value.items()))}]"
+        # The values of ports and volumes are empty structs; an empty map would be shown as map[].
+        shown = {key: "{}" if item == {} else _show(item) for key, item in value.items()}
+        return f"map[{' '.join(f'{key}:{item}' for key, item in sorted(shown.items()))}]"
     if isinstance(value, list):
         return f"[{' '.join(_show(item) for item in value)}]"
     return str(value)

@@ -220,8 +220,9 @@ class SimulatedMachine(Place):
         ):
             self.disk.mkdir(folder, mode)
         packages.install_base(self)
-        for group in ("adm", "sudo", "users", "www-data", "cdrom", "plugdev", "netdev"):
-            users.add_group(self, group, system=True)
+        for unit in packages.BASE_UNITS:
+            self.services.enable(unit)
+        users.add_group(self, "netdev", system=True)
         full = {"ubuntu": "Ubuntu", "admin": "Debian"}.get(self.user, "EC2 Default User")
         wanted = {"--create-home": ["true"], "--shell": ["/bin/bash"], "--comment": [full]}
         users.add_user(self, self.user, Options(wanted, []))

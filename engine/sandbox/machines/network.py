@@ -60,10 +60,19 @@ async def connected(handler: Handler) -> tuple[StreamReader, StreamWriter, async
     return reader, writer, task
 
 
+async def _greet(reader: StreamReader, writer: StreamWriter) -> None:
+    """What connects from the machine itself sees that sshd is there; logins come through the sandbox."""
+    writer.write(b"SSH-2.0-OpenSSH_8.9p1\r\n")
+    await writer.drain()
+
+
 def served(place: Place) -> dict[int, Handler]:
     """Ports on which the machine's own services answer; containers apart."""
-    services, found = place.services, {}
+    services = place.services
+    found: dict[int, Handler] = {}
     if services is not None:
+        if services.is_active("ssh"):
+            found[22] = _greet
         for name in ("nginx", "apache2"):
             if services.is_active(name):
                 found[80] = http.folder(

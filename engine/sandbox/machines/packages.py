@@ -22,6 +22,10 @@ def installed(place: Place) -> dict[str, str]:
     return found
 
 
+BASE_UNITS = tuple(unit for name in BASE for unit in MAIN[name].units)
+"""The services that a fresh machine starts at boot."""
+
+
 def install_base(place: Place, *, image: bool = False) -> None:
     """What a fresh machine, or a fresh container image, comes with."""
     for name in IMAGE_BASE if image else BASE:
@@ -94,6 +98,7 @@ _DESCRIPTIONS = {
     "nginx": "A high performance web server and a reverse proxy server",
     "apache2": "The Apache HTTP Server",
     "ssh": "OpenBSD Secure Shell server",
+    "cron": "Regular background program processing daemon",
 }
 
 _WELCOME = (
@@ -399,13 +404,14 @@ async def dpkg_query(call: Call) -> int:
     if "-W" not in given:
         return call.complain(f"{call.name}: error: need an action option", 2)
     form = given.last("-f", "${binary:Package}\\t${Version}\\n").encode().decode("unicode_escape")
-    status = 0
+    status, found = 0, {}
     for pattern in given.rest or ["*"]:
         rows = _rows(call.place, pattern.partition(":")[0])
-        for row in rows:
-            call.say(_fill(form, row), end="")
+        found.update({_fill("${Package}", row): row for row in rows})
         if not rows:
             status = call.complain(f"dpkg-query: no packages found matching {pattern}")
+    for _, row in sorted(found.items()):
+        call.say(_fill(form, row), end="")
     return status
 
 

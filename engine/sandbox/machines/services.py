@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 _WANTS = "/etc/systemd/system/multi-user.target.wants"
-_STATIC = ("network-online", "network", "systemd-journald", "cloud-init", "cron", "rsyslog")
+_STATIC = ("network-online", "network", "systemd-journald", "cloud-init", "rsyslog")
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,11 @@ class Services:
         if self.place.disk.type_of(f"{_WANTS}/{full}") != "symlink":
             return ""
         self.place.disk.remove(f"{_WANTS}/{full}")
-        return f"Removed {_WANTS}/{full}."
+        return self.removed(f"{_WANTS}/{full}")
+
+    def removed(self, path: str) -> str:
+        """What systemctl says of a link that it has removed; since systemd 250 in quotes."""
+        return f"Removed {path}." if self.place.system.version == "22.04" else f'Removed "{path}".'
 
     def log(self, name: str, text: str) -> None:
         """A line in the unit's journal."""
@@ -140,12 +144,14 @@ class Services:
             good = self._can_run(unit)
         stays = kind != "oneshot" or unit.last("RemainAfterExit") in ("yes", "true", "1")
         self._set(name, good, kind, stays)
-        self.log(
-            name,
-            f"Finished {unit.last('Description', unit.name)}."
-            if good
-            else f"{unit.name}: Failed with result 'exit-code'.",
-        )
+        called = unit.last("Description", unit.name)
+        if good:
+            self.log(name, f"Finished {called}.")
+        else:
+            self.log(name, f"{unit.name}: Failed with result 'exit-code'.")
+            # A simple service has started before its program is found to be missing.
+            if kind != "simple":
+                self.log(name, f"Failed to start {called}.")
         if good and name.removesuffix(".service") == "docker" and self.place.docker is not None:
             await self.place.docker.boot()
         return good
@@ -299,6 +305,7 @@ async def _stop(call: Call, services: Services, names: Sequence[str], given: Opt
 async def _enable(call: Call, services: Services, names: Sequence[str], given: Options) -> int:
     for name in names:
         unit = services.unit(name)
+        _of_old(call, name, "enable")
         if services.enabled(name) == "masked":
             return call.complain(
                 f"Failed to enable unit: Unit file /etc/systemd/system/{_full(name)} is masked."
@@ -318,10 +325,20 @@ async def _enable(call: Call, services: Services, names: Sequence[str], given: O
     return await _start(call, services, names, Options({}, ["start"])) if "--now" in given else 0
 
 
+def _of_old(call: Call, name: str, verb: str) -> None:
+    """What systemctl says of a package's unit that has a script of SysV init, too: most of Debian's have."""
+    packaged = call.place.disk.is_file(f"/usr/lib/systemd/system/{_full(name)}")
+    if packaged and "-q" not in call.args and "--quiet" not in call.args:
+        helper = "/lib/systemd/systemd-sysv-install"
+        call.complain(f"Synchronizing state of {_full(name)} with SysV service script with {helper}.")
+        call.complain(f"Executing: {helper} {verb} {name.removesuffix('.service')}")
+
+
 async def _disable(call: Call, services: Services, names: Sequence[str], given: Options) -> int:
     for name in names:
         if services.unit(name) is None and not services.disable(name):
             return call.complain(f"Failed to disable unit: Unit file {_full(name)} does not exist.")
+        _of_old(call, name, "disable")
         message = services.disable(name)
         if message and "-q" not in given:
             call.complain(message)
@@ -334,6 +351,7 @@ async def _mask(call: Call, services: Services, names: Sequence[str], given: Opt
         if given.rest[0] == "unmask":
             if call.place.disk.type_of(path) == "symlink":
                 call.place.disk.remove(path)
+                call.complain(services.removed(path))
         elif call.place.disk.type_of(path) == "file":
             return call.complain(f"Failed to mask unit: File {path} already exists.")
         elif call.place.disk.type_of(path) is None:
@@ -509,25 +527,28 @@ async def service(call: Call) -> int:
     return await systemctl(call)
 
 
-def _journal(place: Place, name: str) -> list[str]:
+def _journal(place: Place, name: str, *, bare: bool = False) -> list[str]:
     rows: list[list[Any]] = place.state.get("journal", [])
     return [
-        (
-            f"{time.strftime('%b %d %H:%M:%S', time.gmtime(when))} {place.hostname} "
-            f"{'systemd[1]' if text.startswith(('Start', 'Finish', 'Stop')) else unit}: {text}"
-        )
+        text
+        if bare
+        else f"{time.strftime('%b %d %H:%M:%S', time.gmtime(when))} {place.hostname} "
+        f"{'systemd[1]' if text.startswith(('Start', 'Finish', 'Stop')) else unit}: {text}"
         for when, unit, text in rows
         if not name or unit == name.removesuffix(".service")
     ]
 
 
 async def journalctl(call: Call) -> int:
-    """journalctl [-u UNIT] [-n LINES]."""
-    given = options(call.args, values={"-u", "-n", "-o", "--since"}, same={"--unit": "-u", "--lines": "-n"})
-    lines = _journal(call.place, given.last("-u"))
+    """journalctl [-u UNIT] [-n LINES] [-o cat]."""
+    same = {"--unit": "-u", "--lines": "-n", "--output": "-o"}
+    given = options(call.args, values={"-u", "-n", "-o", "--since"}, same=same)
+    bare = given.last("-o") == "cat"
+    lines = _journal(call.place, given.last("-u"), bare=bare)
     if "-n" in given and given.last("-n").isdigit():
         lines = lines[-int(given.last("-n")) :]
-    call.say("\n".join(lines) if lines else "-- No entries --")
+    if lines or not bare:
+        call.say("\n".join(lines) if lines else "-- No entries --")
     return 0
 
 

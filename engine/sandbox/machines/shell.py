@@ -14,6 +14,7 @@ from engine.sandbox.machines.command import Call, Command, Failed, Login, Result
 from engine.sandbox.machines.place import Place
 
 _GUESS = re.compile(rb"(: command not found)\. [^\n]*")
+_UNKNOWN = re.compile(rb"^sh: line (\d+): ([^\n]*): command not found", re.MULTILINE)
 _FIRST = 1 << 16
 _LIMIT = 100_000_000
 _NUMBER = itertools.count(1)
@@ -123,7 +124,10 @@ async def execute(run: Run) -> Result:
     status = result.exit_code
     if result.error:
         status = _report(str(result.error), err)
-    return Result(status, bytes(out), _GUESS.sub(rb"\1", bytes(err)))
+    errors = _GUESS.sub(rb"\1", bytes(err))
+    if place.system.has_apt:  # there sh is dash, which says it in other words than bash
+        errors = _UNKNOWN.sub(rb"sh: \1: \2: not found", errors)
+    return Result(status, bytes(out), errors)
 
 
 def _commands(place: Place, has_input: bool) -> dict[str, Command]:

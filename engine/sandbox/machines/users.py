@@ -40,9 +40,7 @@ def add_user(place: Place, name: str, given: Options | None = None) -> None:
     group = given.last("--gid")
     gid = _gid(place, group) if group else add_group(place, name, system=system, gid=_same(place, uid))
     home = given.last("--home-dir") or f"/home/{name}"
-    shell = given.last("--shell") or (
-        "/usr/sbin/nologin" if system and "--create-home" not in given else "/bin/sh"
-    )
+    shell = given.last("--shell") or "/bin/sh"
     rows[name] = [name, "x", uid, gid, given.last("--comment"), home, shell]
     shadow[name] = [name, given.last("--password") or "!", "20400", "0", "99999", "7", "", "", ""]
     write_table(place, "/etc/passwd", rows)
@@ -51,9 +49,10 @@ def add_user(place: Place, name: str, given: Options | None = None) -> None:
         join_groups(place, name, given.last("--groups").split(","), keep=True)
     if "--create-home" in given and not place.disk.exists(home):
         owner = (name, place.login(name).group)
-        place.disk.mkdir(home, 0o750, owner)
-        for file, text in ((".bashrc", "# ~/.bashrc\n"), (".profile", "# ~/.profile\n")):
-            place.disk.write(f"{home}/{file}", text, 0o644, owner)
+        # HOME_MODE of /etc/login.defs, which Debian leaves out.
+        place.disk.mkdir(home, 0o755 if place.system.id == "debian" else 0o750, owner)
+        for file in (".bash_logout", ".bashrc", ".profile"):
+            place.disk.write(f"{home}/{file}", f"# ~/{file}\n", 0o644, owner)
 
 
 def join_groups(place: Place, user: str, groups: list[str], *, keep: bool) -> None:

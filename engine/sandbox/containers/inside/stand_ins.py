@@ -24,6 +24,19 @@ SCRIPTS = {
     "bin/bash": '#!/bin/busybox sh\nexec /bin/busybox sh "$@"\n',
     "usr/bin/apt-get": '#!/bin/sh\necho "stand-in: apt-get $* does nothing in this image"\n',
     "usr/bin/pip": '#!/bin/sh\necho "stand-in: pip $* does nothing in this image"\n',
+    "hello": f"#!/bin/sh\ncat <<'END'\n{HELLO}END\n",
+    # A web server that ends when it is asked to: busybox's own, as the first process, would not.
+    "usr/local/bin/httpd-foreground": """#!/bin/sh
+trap 'kill $!; exit 0' TERM INT QUIT WINCH
+busybox httpd -f -v -p 80 -h "${1-/usr/local/apache2/htdocs}" &
+wait $!
+""",
+    "usr/sbin/nginx": """#!/bin/sh
+exec httpd-foreground /usr/share/nginx/html
+""",
+    "docker-entrypoint.sh": """#!/bin/sh
+exec "$@"
+""",
     "usr/sbin/useradd": """#!/bin/sh
 for name in "$@"; do :; done
 echo "$name:x:1000:1000::/home/$name:/bin/sh" >>/etc/passwd
@@ -70,12 +83,11 @@ FILES = {
     "etc/group": "root:x:0:\nwww-data:x:33:\n",
     "etc/os-release": 'ID=stand-in\nPRETTY_NAME="stand-in of labctl\'s sandbox (busybox)"\n',
     "usr/local/apache2/htdocs/index.html": "<html><body><h1>It works!</h1></body></html>\n",
-    "var/www/html/index.html": "<html><body><h1>Welcome to a stand-in</h1></body></html>\n",
+    "usr/share/nginx/html/index.html": "<html><body><h1>Welcome to a stand-in</h1></body></html>\n",
 }
-SERVE = ["busybox", "httpd", "-f", "-v", "-p", "80", "-h"]
 SLEEP = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait; done"]
 IMAGES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-    "library/hello-world": (("latest", "linux"), {"Cmd": ["busybox", "echo", HELLO]}),
+    "library/hello-world": (("latest", "linux"), {"Cmd": ["/hello"]}),
     "library/ubuntu": (("latest", "20.04", "22.04", "24.04", "jammy", "noble"), {"Cmd": ["/bin/bash"]}),
     "library/debian": (("latest", "12", "bookworm", "stable-slim", "bookworm-slim"), {"Cmd": ["/bin/bash"]}),
     "library/alpine": (("latest", "3", "3.20"), {"Cmd": ["/bin/sh"]}),
@@ -83,9 +95,12 @@ IMAGES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "library/python": (("latest", "3", "3.11", "3.12", "3-slim", "3.12-slim"), {"Cmd": ["python3"]}),
     "library/httpd": (
         ("latest", "2", "2.4", "2.4-alpine", "alpine"),
-        {"Cmd": [*SERVE, "/usr/local/apache2/htdocs"], "WorkingDir": "/usr/local/apache2"},
+        {"Cmd": ["httpd-foreground"], "WorkingDir": "/usr/local/apache2"},
     ),
-    "library/nginx": (("latest", "1", "stable", "alpine"), {"Cmd": [*SERVE, "/var/www/html"]}),
+    "library/nginx": (
+        ("latest", "1", "stable", "alpine"),
+        {"Entrypoint": ["/docker-entrypoint.sh"], "Cmd": ["nginx", "-g", "daemon off;"]},
+    ),
     "library/redis": (("latest", "7", "alpine"), {"Cmd": SLEEP}),
     "library/postgres": (("latest", "16", "15"), {"Cmd": SLEEP}),
     "jupyter/base-notebook": (("latest",), {"Cmd": ["jupyter", "notebook"]}),
