@@ -202,7 +202,8 @@ class _Door(asyncssh.SSHServer):
     async def _run(
         self, process: asyncssh.SSHServerProcess[bytes], user: str, command: str, stdin: bytes
     ) -> Any:
-        agent = process.channel.get_agent_path()
+        # Who closes the channel at once, without waiting for an answer, has its command run all the same.
+        agent = None if process.is_closing() else process.channel.get_agent_path()
         login = replace(self._login, agent=agent)  # the groups stay those of the moment of login
         return await self._machine.run(
             command, user=user, stdin=stdin, env=dict(process.env), agent=agent, login=login
