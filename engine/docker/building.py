@@ -83,7 +83,7 @@ class Docker:
         with self._reached() as engine:
             engine.tag(name, repository, tag=tag)
 
-    def push(self, name: str, login: Login, *, say: Callable[[str], None] = _silent) -> str:
+    def push(self, name: str, login: Login) -> str:
         """Pushes the image `name` (`HOST/REPOSITORY:TAG`); the digest it has in the registry.
 
         Raises StepFailed in the registry's words, and Unreachable.
@@ -97,7 +97,7 @@ class Docker:
                 stream=True,
                 decode=True,
             )
-            return _pushed(told, name, say)
+            return _pushed(told, name)
 
     def remove(self, name: str) -> None:
         """Takes the name `name` away, and the image with its last one; quiet where there is none.
@@ -175,9 +175,8 @@ def _built(told: Iterable[Mapping[str, Any]], say: Callable[[str], None]) -> str
     return id
 
 
-def _pushed(told: Iterable[Mapping[str, Any]], name: str, say: Callable[[str], None]) -> str:
+def _pushed(told: Iterable[Mapping[str, Any]], name: str) -> str:
     digest = ""
-    say(f"pushing {name}")
     for one in told:
         if "error" in one:
             raise StepFailed(f"{name} cannot be pushed: {one['error']}")

@@ -171,8 +171,9 @@ class EcrImage(Resource):
         )
         engine.name(name, marked)
         login = _login(world)
+        world.job.say(f"pushing {name}")
         # Its own tag first: what was pushed without the other one is found again.
-        engine.push(marked, login, say=world.job.say)
+        engine.push(marked, login)
         engine.remove(marked)
         try:
             return engine.push(name, login)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.sandbox import STATE
 from engine.sandbox.aws import functions, http_apis
 from engine.sandbox.aws.cloud import ACCOUNT
 from engine.sandbox.aws.ecr import EcrShelf
@@ -49,7 +50,9 @@ class Works:
 
         `endpoint` is where the sandbox's AWS answers.
         """
-        images = Images(folder / "images", Registry({image["name"]: image for image in settings.images}))
+        images = Images(
+            folder / STATE / "images", Registry({image["name"]: image for image in settings.images})
+        )
         self.workloads = Workloads(folder, images)
         self.settle(settings)
         shelf = EcrShelf(ACCOUNT, cloud.lock, cloud.changed)

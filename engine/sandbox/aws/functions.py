@@ -6,19 +6,21 @@ again, roles must trust Lambda, images are looked up in the sandbox's ECR, and s
 
 from __future__ import annotations
 
+import collections
 import json
 import re
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote
 
 import moto.backends
 from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClientError
-from moto.awslambda.models import ImageConfig, LambdaBackend, LambdaFunction, LambdaStorage
-from moto.core.exceptions import ServiceException
+from moto.awslambda.models import ImageConfig, LambdaBackend, LambdaFunction, LambdaStorage, LayerStorage
 from moto.iam.models import Role
+from werkzeug.exceptions import HTTPException
 
 from engine.sandbox.aws.mending import replace
 from engine.sandbox.workloads.blobs import digest_of
@@ -45,9 +47,29 @@ def _trusts(role: Role) -> bool:
 
 def mend(manifest: Callable[[str], bytes | None]) -> None:
     """Mends moto; `manifest` gives the manifest of an image by its name in ECR."""
+    _mend_pickling()
     _mend_states()
     _mend_code(manifest)
     _mend_changes()
+
+
+def _mend_pickling() -> None:
+    """What is held weakly, or made by a function without a name, does not pickle."""
+
+    def state(storage: Any) -> dict[str, Any]:
+        kept = {**storage.__dict__, "_arns": dict(storage._arns)}
+        return {**kept, "_aliases": dict(kept["_aliases"])} if "_aliases" in kept else kept
+
+    def restored(storage: Any, state: dict[str, Any]) -> None:
+        storage.__dict__.update(state)
+        storage._arns = weakref.WeakValueDictionary(state["_arns"])
+        if "_aliases" in state:
+            storage._aliases = collections.defaultdict(dict, state["_aliases"])
+
+    storages: tuple[Any, ...] = (LambdaStorage, LayerStorage)
+    for owner in storages:
+        replace(owner, __getstate__=state)
+        owner.__setstate__ = restored
 
 
 def _mend_states() -> None:
@@ -207,7 +229,7 @@ class Invocations:
             backend = moto.backends.get_backend("lambda")[self._account][region]
             try:
                 found: Any = backend.get_function(name, qualifier or None)
-            except ServiceException:
+            except HTTPException:  # what moto's errors of this service are
                 return None
             image = str(found.code.get("ImageUri", ""))
             return Function(

@@ -56,6 +56,13 @@ _CATALOGUE: Mapping[str, Mapping[str, Any]] = {
         "entrypoint": ["docker-entrypoint.sh"],
         "size": 1_130_000_000,
     },
+    "public.ecr.aws/lambda/python": {
+        "tags": "3.13 3.12 3.11 3.10 3.9",
+        "entrypoint": ["/lambda-entrypoint.sh"],
+        "workdir": "/var/task",
+        "size": 540_000_000,
+        "env": ["LAMBDA_TASK_ROOT=/var/task", "LAMBDA_RUNTIME_DIR=/var/runtime"],
+    },
     "redis": {
         "tags": "7 7.4 8 alpine 7-alpine",
         "cmd": ["redis-server"],

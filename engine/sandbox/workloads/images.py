@@ -107,8 +107,9 @@ class Images:
         if manifest is not None:
             return self.of_manifest(reference, manifest)
         repository, tag = split(reference)
-        repository = repository.removeprefix("public.ecr.aws/docker/")
-        known = self.known.image(repository, tag)
+        # Docker's official images are in ECR's public gallery, too.
+        name = repository.removeprefix("public.ecr.aws/docker/").removeprefix("library/")
+        known = self.known.image(name, tag)
         if known is None:
             raise NoSuchImage(
                 "CannotPullContainerError: pull image manifest has been retried 1 time(s): "

@@ -97,7 +97,6 @@ def main() -> None:
     spec = json.loads(sys.stdin.buffer.readline())
     os.umask(0o022)
     if sys.platform != "win32":
-        os.nice(5)
         limit(spec["limits"])
     threading.Thread(target=watch, daemon=True).start()
     status = run(spec, Log(spec["log"]))
