@@ -73,6 +73,8 @@ class Observation:
     """
     kind: type[Resource] | None = None
     """The kind that the entry names."""
+    theirs: str | None = None
+    """The other lab that it says it belongs to; on a host it then counts as not there."""
 
     @property
     def found(self) -> bool:

@@ -401,7 +401,7 @@ def _was_deleted(change: Change) -> bool:
     if change.action != "delete" or change.there is None or change.goes_with is not None:
         return False
     entry = change.there.entry
-    forgotten = entry.adopted or entry.retain or entry.id is None
+    forgotten = entry.adopted or entry.retain or entry.id is None or change.there.theirs is not None
     return not forgotten and not issubclass(kinds()[change.kind], OnHost)
 
 

@@ -326,6 +326,8 @@ class _Draft:
 
     def _decide(self, declared: Declared, resource: Resource) -> Change:
         observation = self.there.primary.get(declared.address)
+        if observation is not None and self._is_in_the_way(declared, observation):
+            self.problems.append(_in_the_way(declared, observation))
         if observation is None or not exists(observation):
             return self._make(declared, resource, observation)
         fields = self._fields(declared, resource, observation)
@@ -335,6 +337,12 @@ class _Draft:
         if cause is not None:
             return self._replace(declared, resource, observation, cause, fields)
         return self._bring_round(declared, resource, observation, fields)
+
+    def _is_in_the_way(self, declared: Declared, observation: Observation) -> bool:
+        """Whether what is there on the host is another lab's, and the host stays what it is."""
+        host = declared.host
+        theirs = observation.theirs is not None and observation.values is None
+        return theirs and host == observation.entry.host and host not in self.replaced
 
     def _make(self, declared: Declared, resource: Resource, observation: Observation | None) -> Change:
         self.known[declared.address] = usable_values(resource)
@@ -411,7 +419,7 @@ class _Draft:
         self.known[address] = usable_values(resource, without=_settling(resource))
         change = self._change(declared, resource, "replace", cause, fields, observation)
         goes_with = self._goes_with(entry)
-        lasts = () if goes_with else _stays(entry, declared.retain)
+        lasts = () if goes_with else _stays(observation, declared.retain)
         notes = (*change.notes, *(lasts or _lost(observation)))
         return replace(change, create_first=first and goes_with is None, goes_with=goes_with, notes=notes)
 
@@ -487,7 +495,7 @@ class _Draft:
         declared = self.there.lab.resources.get(address)
         goes_with = self._goes_with(entry)
         retain = entry.retain if declared is None else declared.retain
-        remarks = () if goes_with else _stays(entry, retain) or _is_gone(observation)
+        remarks = () if goes_with else _stays(observation, retain) or _is_gone(observation)
         self.changes[address] = Change(
             address,
             entry.kind,
@@ -537,7 +545,7 @@ class _Draft:
         if observation is None or observation.values is None or address in self.frozen:
             return False
         declared = self.there.lab.resources.get(address)
-        if _stays(observation.entry, observation.entry.retain if declared is None else declared.retain):
+        if _stays(observation, observation.entry.retain if declared is None else declared.retain):
             return False
         return address in self.replaced or address not in self.there.wanted
 
@@ -610,9 +618,20 @@ def _all_fields(declared: Declared, resource: Resource, masker: Masker) -> tuple
     )
 
 
-def _stays(entry: Entry, retain: bool) -> tuple[str, ...]:
+def _in_the_way(declared: Declared, observation: Observation) -> Problem:
+    id, host = observation.entry.id, observation.entry.host
+    return Problem(
+        declared.where,
+        f"{declared.address}: {id} on {host} belongs to {observation.theirs}",
+        "call it otherwise, or have that lab destroy it first",
+    )
+
+
+def _stays(observation: Observation, retain: bool) -> tuple[str, ...]:
     """Why labctl does not delete the thing, and only forgets it."""
-    if entry.adopted:
+    if observation.theirs is not None:
+        return (f"belongs to {observation.theirs} now: forgotten, not deleted",)
+    if observation.entry.adopted:
         return ("was there before labctl: forgotten, not deleted",)
     return ("retained: forgotten, not deleted",) if retain else ()
 
@@ -632,7 +651,7 @@ def _is_gone(observation: Observation) -> tuple[str, ...]:
 
 def _surplus(observation: Observation, count: int) -> Change:
     entry = observation.entry
-    gone = _is_gone(observation)
+    gone = _is_gone(observation) if observation.theirs is None else _stays(observation, retain=False)
     return Change(
         entry.address,
         entry.kind,
@@ -671,7 +690,7 @@ def _protected(draft: _Draft) -> Iterator[Problem]:
         declared, entry = change.declared, change.there.entry
         if not (entry.protect if declared is None else declared.protect):
             continue
-        if change.goes_with is None and _stays(entry, declared is not None and declared.retain):
+        if change.goes_with is None and _stays(change.there, declared is not None and declared.retain):
             continue
         verb = "deleted" if change.action == "delete" else "replaced"
         yield Problem(

@@ -19,6 +19,8 @@ from engine.lab import Declared, Lab
 from engine.on_host import OnHost
 from engine.refs import holds_unknown
 from engine.resource import Resource, Values
+from engine.tags import FIELD as TAGS
+from engine.tags import LAB
 from engine.templating import Scope, construct, scope_of
 from engine.world import World
 
@@ -132,7 +134,9 @@ class _Refresh:
     def _with(self, observation: Observation, values: Values | None) -> Observation:
         if values is None:
             return observation if not observation.new else replace(observation, new=False)
-        return replace(observation, values=values)
+        owner = values[TAGS].get(LAB) if observation.kind is not None and observation.kind.tagged else None
+        theirs = owner if owner != self.lab.name and not observation.entry.adopted else None
+        return replace(observation, values=values, theirs=theirs)
 
     def _settle(self, kind: type[Resource], entry: Entry) -> Iterator[Observation]:
         """What a create that was never confirmed has made: one is taken on, others are one too many."""
@@ -268,11 +272,14 @@ class _Look:
                 values = self.kind.parse(self.entry.id or "", status, output)
         except StepFailed as error:
             return self.unreadable(error.message)
+        owner = owner_of(self.kind, values) if values is not None else None
+        if owner not in (None, lab):
+            return Observation(self.entry, None, new=self.new, kind=self.kind, theirs=owner)
         if not belongs(self.kind, values, lab, new=self.new):
             values = None
         if not self.new:
             return Observation(self.entry, values, kind=self.kind)
         if values is None:
             return None
-        entry = replace(self.entry, adopted=owner_of(self.kind, values) != lab)
+        entry = replace(self.entry, adopted=owner != lab)
         return Observation(entry, values, new=True, kind=self.kind)

@@ -211,7 +211,8 @@ def _unmake(change: Change) -> Step:
         entry = there.entry
         retained = entry.retain if change.declared is None else change.declared.retain
         gone = entry.id is not None and not exists(there)
-        if change.goes_with is not None or change.forgets or entry.adopted or retained or gone:
+        stays = entry.adopted or retained or there.theirs is not None
+        if change.goes_with is not None or change.forgets or stays or gone:
             verb = "forget"
         if entry.surplus:
             return Step(verb, change.address, change, surplus=True, id=entry.id or entry.token)

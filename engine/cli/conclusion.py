@@ -133,7 +133,7 @@ def _only_forgotten(change: Change) -> bool:
     there = change.there
     if there is None or there.values is None or change.goes_with is not None:
         return False
-    return there.entry.adopted or there.entry.retain
+    return there.entry.adopted or there.entry.retain or there.theirs is not None
 
 
 def _next(item: Applied) -> list[tuple[str, str]]:

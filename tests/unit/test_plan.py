@@ -251,7 +251,8 @@ def test_items_found_on_a_host_are_taken_on_unless_they_are_somebody_elses():
     assert told(place.plan(host_with("/page", text="hello")))[1:] == [
         "keep page (adopts; was there before labctl)"
     ]
-    assert told(place.plan(host_with("/theirs", Owned, text="hello")))[1:] == ["create page: not there yet"]
+    with pytest.raises(Invalid, match="page: /theirs on host belongs to other@lab"):
+        place.plan(host_with("/theirs", Owned, text="hello"))
     assert told(place.plan(host_with("/ours", Owned, text="hello")))[1:] == [
         "keep page (adopts; made by an earlier run that was cut short)"
     ]
@@ -340,3 +341,42 @@ def test_of_a_mapping_only_the_entries_that_hold_secrets_are_hidden():
     there = {"notes": {"key": "hunter-two", "other": "a"}}
     [change] = differences(resource, there, entry, key=b"", masker=Masker(["hunter-three"]))
     assert change.is_ == {"key": "(sensitive)", "other": "a"}
+
+
+def test_what_bears_another_labs_tag_is_never_deleted():
+    lab = lab_of(declare("net", Box, size=1), declare("twin", Twin, size=1))
+    place = applied(lab)
+    for thing in place.cloud.things.values():
+        thing.tags["labctl:lab"] = "other@here"
+    words = "keep {}: the lab is destroyed (forgets; belongs to other@here now: forgotten, not deleted)"
+    assert told(place.plan(lab, destroy=True)) == [words.format("twin"), words.format("net")]
+    place.destroy(lab)
+    assert len(place.cloud.things) == 2
+    assert place.remembered(lab) == {}
+
+
+def test_a_replacement_leaves_the_old_one_to_the_lab_that_has_it_now():
+    lab = lab_of(declare("net", Box, size=1))
+    place = applied(lab)
+    [old] = place.cloud.things.values()
+    old.tags["labctl:lab"] = "other@here"
+    [line] = told(place.plan(lab, replace=["net"]))
+    assert line.startswith("replace net")
+    assert "belongs to other@here now: forgotten, not deleted" in line
+    place.apply(lab, replace=["net"])
+    assert old.id in place.cloud.things
+    assert len(place.cloud.things) == 2
+
+
+def test_what_became_another_labs_on_a_host_is_refused_and_only_forgotten():
+    lab = host_with("/page", text="hello")
+    place = applied(lab)
+    place.cloud.of("toy@here", "host")[0].disk["/page"] = "other@lab hello ''"
+    with pytest.raises(Invalid, match="page: /page on host belongs to other@lab"):
+        place.plan(lab)
+    # A new host has nothing of theirs.
+    assert "replace host: asked for with --replace" in told(place.plan(lab, replace=["host"]))
+    only_host = lab_of(declare("host", Computer))
+    assert told(place.plan(only_host))[1:] == [
+        "keep page: no longer in the playbook (forgets; belongs to other@lab now: forgotten, not deleted)"
+    ]
