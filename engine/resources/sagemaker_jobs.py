@@ -25,7 +25,6 @@ from engine.resources._sagemaker import (
     checked_role,
     checked_s3,
     image,
-    price,
     texts,
     vpc_asked,
     vpc_seen,
@@ -279,8 +278,8 @@ class SagemakerTrainingJob(_Job):
         return self.by_hand_with_wait(action, id, self._asked(chosen))
 
     def price(self) -> float | None:
-        """USD per hour while it runs."""
-        return price(self.instance_type, self.instance_count)
+        """Nothing any more once it has ended; while it runs, its machines cost by the second."""
+        return 0.0
 
 
 class SagemakerTransformJob(_Job):
@@ -446,5 +445,5 @@ class SagemakerTransformJob(_Job):
         return self.by_hand_with_wait(action, id, self._asked())
 
     def price(self) -> float | None:
-        """USD per hour while it runs."""
-        return price(self.instance_type, self.instance_count)
+        """Nothing any more once it has ended; while it runs, its machines cost by the second."""
+        return 0.0

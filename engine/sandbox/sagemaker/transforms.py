@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 from moto.core.responses import EmptyResult
@@ -12,7 +13,7 @@ from moto.sagemaker.responses import SageMakerResponse as Response
 from engine.sandbox.aws.mending import replace
 from engine.sandbox.sagemaker.common import Running, failed, named, why
 from engine.sandbox.sagemaker.endpoints import Endpoints
-from engine.sandbox.sagemaker.running import PORT, CannotRun, Place, Store, answers, asked
+from engine.sandbox.sagemaker.running import CannotRun, Place, Store, answers, asked
 from engine.sandbox.workloads.running import Workload
 
 _STARTS = 60.0
@@ -61,7 +62,7 @@ class Transforms:
             self._running.by_arn[job.arn] = workload = self._endpoints.start_model(
                 backend, job.model_name, job.arn
             )
-            if not workload.await_port(PORT, _STARTS) or not answers(workload):
+            if not _is_ready(workload):
                 raise CannotRun(f"ClientError: the model does not answer. {why(workload)}")
             for name, content in store.below(source):
                 told = _transformed_object(job, workload, content)
@@ -83,6 +84,16 @@ class Transforms:
             job.transform_job_status = "Stopped"
             self._running.end(job.arn)
         return EmptyResult()
+
+
+def _is_ready(workload: Workload) -> bool:
+    """Whether it says that it is well, at the latest after a minute; False at once where it has ended."""
+    deadline = time.monotonic() + _STARTS
+    while not answers(workload):
+        if workload.exit_code is not None or time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _transformed_object(job: Any, workload: Workload, content: bytes) -> bytes:
