@@ -461,7 +461,8 @@ def _until_stable(world: World, id: str) -> None:
                 last = event
             if newest.get("rolloutState") == "FAILED" or newest.get("failedTasks", 0) >= _FAILED_TASKS:
                 raise _does_not_work(world, id, newest)
-            if len(deployments) == 1 and service.get("runningCount") == service.get("desiredCount"):
+            alone = len(deployments) == 1 and newest.get("rolloutState") in (None, "COMPLETED")
+            if alone and service.get("runningCount") == service.get("desiredCount"):
                 return True
         return None
 

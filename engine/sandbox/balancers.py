@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 CHECK_SECONDS: Final = 0.5
 """Between two health checks, whatever the target group says: no lab has half a minute for each."""
+_CHECKS_AT_FIRST: Final = 40
+"""So many checks may fail before a new target counts as unwell: programs take their time to start."""
 _ANSWER_SECONDS: Final = 60.0
 _REQUEST_BYTES: Final = 1 << 20
 _CHUNK: Final = 1 << 16
@@ -264,6 +266,8 @@ def _counted(group: Any, target: str, well: bool) -> tuple[str, int]:
     if not well and state == "unhealthy":
         return state, 0
     needed = int(group.healthy_threshold_count if well else group.unhealthy_threshold_count)
+    if state == "initial":
+        needed = max(needed, _CHECKS_AT_FIRST)
     if against + 1 >= needed:
         return ("healthy" if well else "unhealthy"), 0
     return state, against + 1

@@ -232,6 +232,8 @@ def _pulled(workloads: Workloads, image: str) -> Image:
         return workloads.images.find(image)
     except NoSuchImage as error:
         raise _CannotStart(str(error)) from None
+    except OSError as error:  # a layer is missing on this machine's disk, or the disk is full
+        raise _CannotStart(f"CannotPullContainerError: {image}: {error}") from None
 
 
 def _started(workloads: Workloads, image: Image, task: Task, given: Mapping[str, Any]) -> Workload:
