@@ -66,7 +66,11 @@ def summary_line(plan: Plan) -> str:
     adopted = sum(change.adopts for change in plan.changes)
     taken = f" {adopted} to take on as found." if adopted else ""
     if not plan.pending:
-        return f"No changes. {plan.lab} matches the playbook.{taken}"
+        unread = sum(
+            change.there is not None and change.there.unreadable is not None for change in plan.changes
+        )
+        doubt = f" as far as it can be read: {counted(unread, 'resource')} cannot be" if unread else ""
+        return f"No changes. {plan.lab} matches the playbook{doubt}.{taken}"
     replaced = plan.count("replace")
     add, destroy = plan.count("create") + replaced, plan.count("delete") + replaced
     again = f" {replaced} of them replaced." if replaced else ""

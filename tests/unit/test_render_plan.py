@@ -163,6 +163,15 @@ def test_nothing_to_do_is_one_line() -> None:
     assert text(destroy=True) == "\nNo changes. Nothing of hw02@sandbox is there to destroy.\n"
 
 
+def test_what_could_not_be_read_is_not_said_to_match() -> None:
+    kept = change("page", "copy", "keep")
+    unread = Observation(Entry("page", "copy", "/srv/page", host="web"), None, unreadable="web is stopped")
+    assert (
+        "No changes. hw02@sandbox matches the playbook as far as it can be read: 1 resource cannot be."
+        in text(replace(kept, there=unread))
+    )
+
+
 def test_what_is_taken_on_is_shown_although_nothing_changes() -> None:
     adopted = replace(change("vpc", "ec2_vpc_net", "keep"), adopts=True)
     assert (
