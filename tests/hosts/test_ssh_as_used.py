@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from engine.errors import HostUnreachable
+from engine.errors import HostUnreachable, StepFailed
 from engine.hosts import Hosts
 from engine.hosts.keys import Passphrases
 from engine.on_host import Upload
@@ -131,3 +132,36 @@ def test_an_idle_connection_is_kept_alive(lab: LabHosts, start_sshd: Start) -> N
     host = lab.hosts.host("bastion", timeout=20)
     assert host.run("sleep 17", user=lab.user).status == 0
     assert "keepalive@" in sshd.log
+
+
+def test_what_a_script_says_while_it_runs_is_heard_at_once(lab: LabHosts, start_sshd: Start) -> None:
+    lab.know(start_sshd())
+    host = lab.hosts.host("bastion", timeout=20)
+    heard: list[tuple[str, float]] = []
+    began = time.monotonic()
+    script = "echo 'labctl-say: waiting for a lock' >&2; echo other >&2; sleep 2; echo done"
+    ran = host.run(script, user=lab.user, say=lambda words: heard.append((words, time.monotonic() - began)))
+    assert [words for words, _ in heard] == ["waiting for a lock"]
+    assert heard[0][1] < 1.8
+    assert (ran.stdout, ran.stderr) == (b"done\n", b"labctl-say: waiting for a lock\nother\n")
+
+
+def test_the_last_words_of_a_script_that_takes_too_long_are_told(lab: LabHosts, start_sshd: Start) -> None:
+    lab.know(start_sshd())
+    host = lab.hosts.host("bastion", timeout=20)
+    with pytest.raises(StepFailed) as caught:
+        host.run("echo 'labctl-say: waiting for a lock' >&2; sleep 30", user=lab.user, timeout=1)
+    assert caught.value.message == (
+        "bastion: not done after 1 s, ended there; the last it said: waiting for a lock"
+    )
+
+
+def test_one_host_under_two_names_with_a_key_each(lab: LabHosts, start_sshd: Start, tmp_path: Path) -> None:
+    first, second = keygen(tmp_path / "one", "ecdsa"), keygen(tmp_path / "two", "rsa", "-b", "2048")
+    keys = "".join(key.with_suffix(".pub").read_text() for key in (first, second))
+    sshd = start_sshd(authorized=keys)
+    lab.know(sshd, "mine", key=str(first))
+    lab.know(sshd, "theirs", key=str(second))
+    hosts = [lab.hosts.host(name, timeout=20) for name in ("mine", "theirs")]
+    assert all(host.run("true", user=lab.user).status == 0 for host in hosts)
+    assert len(sshd.children()) == 2
