@@ -11,7 +11,7 @@ from typing import Any
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from engine.sandbox.aws import buckets, strangers, websites
+from engine.sandbox.aws import buckets, presigned, strangers, websites
 from engine.sandbox.aws.credentials import answer, refusal
 from engine.sandbox.aws.failures import create_app
 
@@ -69,7 +69,7 @@ class Endpoint:
     def _serve(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if environ.get("PATH_INFO", "").startswith("/_labctl/"):
             return self._control(environ, start_response)
-        refused = refusal(environ)
+        refused = refusal(environ) or presigned.refusal(environ)
         if refused:
             return answer(refused, environ, start_response)
         for path, application in self._apart.items():
