@@ -24,5 +24,8 @@ COPY cloud.cfg /etc/cloud/cloud.cfg
 RUN chmod 755 /usr/local/sbin/labctl-* && mkdir -p /etc/systemd/system/docker.service.d /var/lib/labctl-storage \
   && printf '[Service]\nExecStartPre=/usr/local/sbin/labctl-storage\n' \
     >/etc/systemd/system/docker.service.d/10-labctl-storage.conf
+# As in cloud images: only keys log in, and who tries otherwise is told so.
+RUN printf 'PasswordAuthentication no\nKbdInteractiveAuthentication no\n' \
+  >/etc/ssh/sshd_config.d/60-cloudimg-settings.conf
 STOPSIGNAL SIGRTMIN+3
 CMD ["/usr/local/sbin/labctl-init"]
