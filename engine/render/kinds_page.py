@@ -35,6 +35,7 @@ What a change of a field does to a thing that is already there:
 - **nothing**: the field says how the thing is made or compared; changing it alone changes nothing.
 - **unread**: the target does not tell the value. A change in the playbook is seen, one made by hand is not.
 - **secret**: unread, and never shown or kept.
+- **asked anew**: a lookup makes nothing; it is asked at every plan.
 
 Whatever the kind, `{{ name.field }}` gives a field of a resource and `{{ name.output }}` one of its outputs.
 The examples of a file in [examples](examples) are a playbook together.
@@ -62,14 +63,19 @@ class Example:
 
 def kinds_page(kinds: Mapping[str, type[Resource]], examples: Mapping[str, Example]) -> str:
     """The whole page in Markdown. Raises KeyError with the kind's name for a kind without an example."""
-    at_aws = [name for name, kind in kinds.items() if not issubclass(kind, OnHost)]
+    lookups = [name for name, kind in kinds.items() if kind.lookup]
+    at_aws = [name for name, kind in kinds.items() if not issubclass(kind, OnHost) and not kind.lookup]
     on_hosts = [name for name, kind in kinds.items() if issubclass(kind, OnHost)]
     parts = [_HEAD]
-    groups = {"In the cloud, and machines": at_aws, "On a host (`host: …`)": on_hosts}
+    groups = {
+        "In the cloud, and machines": at_aws,
+        "On a host (`host: …`)": on_hosts,
+        "Lookups, which make nothing": lookups,
+    }
     for title, names in groups.items():
         parts.append(f"**{title}**\n")
         parts.append("".join(f"- [{name}](#{name}): {_sentence(kinds[name])}\n" for name in names))
-    parts += [_section(name, kinds[name], examples[name]) for name in (*at_aws, *on_hosts)]
+    parts += [_section(name, kinds[name], examples[name]) for name in (*at_aws, *on_hosts, *lookups)]
     return "\n".join(parts)
 
 
@@ -83,7 +89,8 @@ def _section(name: str, kind: type[Resource], example: Example) -> str:
         rows.append((f"`{field}`", _type(info), _default(info), effect, about))
         for group in groups_of(info.annotation):
             groups.setdefault(group, []).append(f"`{field}`")
-    lines += _table(("field", "type", "default", "a change", "what it is"), rows)
+    if rows:
+        lines += _table(("field", "type", "default", "a change", "what it is"), rows)
     for group, fields in groups.items():
         lines += ["", f"In {_either(fields, 'and')}: {_first_small(_sentence(group))}.", "", *_group(group)]
     outputs = [f"- `{output}`: {told.description}" for output, told in kind.outputs.items()]
@@ -126,11 +133,13 @@ def _default(info: FieldInfo) -> str:
     if info.is_required():
         return "**required**"
     value = plain(info.get_default(call_default_factory=True, validated_data={}))
-    return "" if value is None else f"`{json.dumps(value) if not isinstance(value, str) else value}`"
+    return "" if value in (None, "") else f"`{json.dumps(value) if not isinstance(value, str) else value}`"
 
 
 def _effect(field: str, resource: Resource) -> str:
     """What a change of `field` does, as the kind itself decides it."""
+    if resource.lookup:
+        return "asked anew"
     before = resource.wanted()
     other = resource.model_copy(update={field: UNKNOWN})
     after = other.wanted()
