@@ -32,6 +32,7 @@ from engine.sandbox.aws import (
     identity,
     launches,
     lifecycle,
+    missing_requests,
     money,
     resource_types,
     rules,
@@ -83,6 +84,7 @@ class Cloud:
         tags.mend()
         identity.mend()
         money.mend()
+        missing_requests.mend()
         balancing.mend(pool)
         scaling.mend()
         self.runner = Runner(pool)

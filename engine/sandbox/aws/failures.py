@@ -12,6 +12,28 @@ from xml.sax.saxutils import escape
 from moto.backends import SERVICE_NAMES
 from moto.moto_server.werkzeug_app import create_backend_app
 
+_JSON = frozenset(
+    {
+        "apigatewayv2",
+        "budgets",
+        "cloudtrail",
+        "dynamodb",
+        "ecr",
+        "ecs",
+        "efs",
+        "eks",
+        "events",
+        "lambda",
+        "logs",
+        "sagemaker",
+        "secretsmanager",
+        "servicequotas",
+        "sqs",
+        "ssm",
+        "stepfunctions",
+    }
+)
+"""Services whose errors are JSON."""
 _EC2 = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<Response><Errors><Error><Code>{code}</Code>'
     "<Message>{message}</Message></Error></Errors><RequestID>sandbox</RequestID></Response>"
@@ -48,7 +70,7 @@ def create_app(service: SERVICE_NAMES) -> Any:
             str(service),
             code,
             f"The sandbox cannot do this: {cause or type(cause).__name__}",
-            json_body=service in ("ssm", "sagemaker", "ecs", "ecr", "budgets", "servicequotas"),
+            json_body=service in _JSON,
         )
         return body, status, {"Content-Type": content_type}
 
