@@ -59,6 +59,7 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
     socks = Socks(wires)
     listen = listeners(state / "ports.json", ("aws", "network", *LISTENERS))
     places = {name: f"127.0.0.1:{listener.getsockname()[1]}" for name, listener in listen.items()}
+    cloud.endpoint = f"http://{places['aws']}"
     works = Works(cloud, folder, settings, listen, f"http://{places['aws']}")
     wires.services.append(works.service)
     wires.services.append(S3Door(listen["aws"].getsockname()))

@@ -26,6 +26,7 @@ from engine.sandbox.aws import (
     buckets,
     catalogue,
     checks,
+    clusters,
     ecr,
     functions,
     http_apis,
@@ -48,6 +49,7 @@ from engine.sandbox.aws.ecs_requests import Ecs
 from engine.sandbox.aws.ecs_runner import Runner
 from engine.sandbox.aws.guard import Guard
 from engine.sandbox.aws.tokens import Tokens
+from engine.sandbox.sagemaker import service as sagemaker
 
 if TYPE_CHECKING:
     from engine.sandbox.workloads.running import Workloads
@@ -99,6 +101,8 @@ class Cloud:
         kept = snapshot.restore(state, pool)
         self.restored = kept is not None
         self.watchers: list[Callable[[], None]] = []
+        self.endpoint = ""
+        """Where AWS answers: `http://127.0.0.1:5000`."""
         self.registry = ""
         """Where ECR's registry answers: `127.0.0.1:5000`."""
         self.manifest_of: Callable[[str], bytes | None] = _no_manifest
@@ -106,6 +110,8 @@ class Cloud:
         self.workloads: Workloads | None = None
         """What runs tasks and functions; set once there is something to run them."""
         self.runner.workloads = lambda: self.workloads
+        sagemaker.mend(lambda: self.workloads)
+        clusters.mend(lambda region, name: f"{self.endpoint}/_k8s/{region}/{name}")
         self._tokens, self.resources = kept or (Tokens(), Resources())
         self._pool = pool
         self._snapshots = snapshot.Snapshots()
