@@ -6,7 +6,7 @@ workloads from colliding, not from doing harm. From the environment:
 - LABCTL_ROOT: the folder that holds the image's files. LABCTL_PREFIXES: the paths of the image
   (`/app:/opt/ml`) that are found there.
 - LABCTL_PORTS: a file. A server that binds a port is given a free one of 127.0.0.1 instead, and both are
-  noted there, as `5000 43121 0.0.0.0`; connections to the workload's own ports find them. Other ports of
+  noted there once it listens, as `5000 43121 0.0.0.0`; connections to the workload's own ports find them. Other ports of
   127.0.0.1 are refused, but those in LABCTL_REACH: in a container nobody else listens there.
 - LABCTL_PACKAGES: a folder of packages that are looked for last.
 """
@@ -53,19 +53,26 @@ def _is_server(sock: socket.socket, address: Any) -> bool:
 
 
 _bind, _connect, _connect_ex = socket.socket.bind, socket.socket.connect, socket.socket.connect_ex
-_getsockname = socket.socket.getsockname
+_getsockname, _listen = socket.socket.getsockname, socket.socket.listen
 
 
-def _listen(self: socket.socket, address: Any) -> None:
+def _take(self: socket.socket, address: Any) -> None:
     if not _is_server(self, address):
         _bind(self, address)
         return
     host, port = address[:2]
     _bind(self, (_LOOPBACK[self.family], 0))
     if port:
-        with _open(_PORTS, "a") as file:
-            file.write(f"{port} {_getsockname(self)[1]} {host or '0.0.0.0'}\n")
         _shown[self] = (host or "0.0.0.0", *address[1:])
+
+
+def _wait(self: socket.socket, *backlog: int) -> None:
+    """Listens, and notes the port: not before, as others then come at once."""
+    _listen(self, *backlog)
+    shown = _shown.get(self)
+    if shown is not None:
+        with _open(_PORTS, "a") as file:
+            file.write(f"{shown[1]} {_getsockname(self)[1]} {shown[0]}\n")
 
 
 def _name(self: socket.socket) -> Any:
@@ -99,7 +106,7 @@ def _try(self: socket.socket, address: Any) -> int:
 
 
 def _mend_sockets() -> None:
-    mended = {"bind": _listen, "getsockname": _name, "connect": _go, "connect_ex": _try}
+    mended = {"bind": _take, "listen": _wait, "getsockname": _name, "connect": _go, "connect_ex": _try}
     for name, member in mended.items():
         setattr(socket.socket, name, member)
 
