@@ -35,6 +35,7 @@ from engine.sandbox.aws import (
     lifecycle,
     missing_requests,
     money,
+    pickling,
     resource_types,
     rules,
     scaling,
@@ -87,6 +88,7 @@ class Cloud:
         identity.mend()
         money.mend()
         missing_requests.mend()
+        pickling.mend()
         balancing.mend(pool)
         scaling.mend()
         self.runner = Runner(pool)
