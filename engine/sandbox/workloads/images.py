@@ -117,6 +117,12 @@ class Images:
             )
         return self.of_known(full(reference), known)
 
+    def nothing(self) -> Image:
+        """An image with no files, for programs that bring all of theirs."""
+        root = self.folder / "nothing"
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Image("nothing", "", {}, root, base="python")
+
     def of_manifest(self, name: str, manifest: bytes) -> Image:
         """The image of a manifest whose blobs are here (image manifest, version 2 schema 2, or OCI)."""
         told = json.loads(manifest)

@@ -6,8 +6,8 @@ workloads from colliding, not from doing harm. From the environment:
 - LABCTL_ROOT: the folder that holds the image's files. LABCTL_PREFIXES: the paths of the image
   (`/app:/opt/ml`) that are found there.
 - LABCTL_PORTS: a file. A server that binds a port is given a free one of 127.0.0.1 instead, and both are
-  noted there once it listens, as `5000 43121 0.0.0.0`; connections to the workload's own ports find them. Other ports of
-  127.0.0.1 are refused, but those in LABCTL_REACH: in a container nobody else listens there.
+  noted there once it listens, as `5000 43121 0.0.0.0`; connections to the workload's own ports find them.
+  Other ports of 127.0.0.1 are refused, but those in LABCTL_REACH: in a container nobody else listens there.
 - LABCTL_PACKAGES: a folder of packages that are looked for last.
 """
 
