@@ -97,7 +97,7 @@ def _statements(needed: Mapping[str, set[str]]) -> list[dict[str, Any]]:
     grouped: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
     for action, arns in needed.items():
         if arns:
-            known = sorted(arn.replace(f":{_ANY_ACCOUNT}:", f":{EVERYTHING}:") for arn in arns)
+            known = sorted(arn.replace(_ANY_ACCOUNT, EVERYTHING) for arn in arns)
             reach = (EVERYTHING,) if EVERYTHING in arns else tuple(known)
             grouped[action.partition(":")[0], reach].append(action)
     counts: dict[str, int] = defaultdict(int)

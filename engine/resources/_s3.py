@@ -25,6 +25,7 @@ BATCH: Final = 1000
 """The most keys that S3 lists or deletes in one request."""
 _SETTLES: Final = 20.0
 """Seconds that S3 is given to show a bucket made a moment ago, or settings it has just taken."""
+_BUSY_CODES: Final = frozenset({"OperationAborted", "ConditionalRequestConflict"})
 _BUSY: Final = 180.0
 """Seconds to wait while S3 is busy with an earlier request about a bucket (OperationAborted)."""
 _DASHED: Final = frozenset(
@@ -87,7 +88,7 @@ def unhindered(world: World, act: Callable[[], T]) -> T:
     return insist(
         world,
         act,
-        lambda error: error.code == "OperationAborted",
+        lambda error: error.code in _BUSY_CODES,
         what="S3 to be done with an earlier request about the bucket",
         timeout=_BUSY,
     )

@@ -21,6 +21,7 @@ from engine.resources._s3 import (
     or_nothing,
     settled,
     side_by_side,
+    unhindered,
 )
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def put(
 
 def _sent(world: World, operation: str, new: bool, **params: Any) -> dict[str, Any]:
     if new:
-        return world.aws.call("s3", operation, **params)
+        return unhindered(world, lambda: world.aws.call("s3", operation, **params))
     return settled(world, operation, **params)
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from engine.aws.errors import AwsError
 from engine.by_hand import aws, told
 from engine.errors import StepFailed
-from engine.resource import Output, Resource, Values
+from engine.resource import Output, Place, Resource, Values
 from engine.resources._aws import iam_actions
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ class AwsCallerInfo(Resource):
         "user_id": Output("the same as an id that is never used again"),
         "region": Output("the lab's region"),
     }
+
+    def foretold(self, place: Place) -> Values:
+        """Account and region, which names are often made of."""
+        return {"account": place.account, "region": place.region}
 
     def look_up(self, world: World) -> Values:
         """STS GetCallerIdentity, which everybody may, and IAM ListAccountAliases, which not everybody may."""

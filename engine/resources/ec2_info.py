@@ -83,8 +83,12 @@ class Ec2AmiInfo(Resource):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws ec2 describe-images`."""
-        given = {"image_ids": self.image_ids, "owners": self.owners, "filters": _by_hand(self.filters)}
-        asked = aws("describe-images", **given)
+        asked = aws(
+            "describe-images",
+            image_ids=self.image_ids,
+            owners=self.owners,
+            filters=_by_hand(self.filters),
+        )
         newest = "sort_by(Images,&CreationDate)[-1]"
         queries = {"image_id": "ImageId", "name": "Name", "creation_date": "CreationDate"}
         return told(self, asked, {name: f"{newest}.{query}" for name, query in queries.items()}) or [asked]

@@ -10,10 +10,10 @@ from pydantic import Field, field_validator, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, narrow, tag_list, tags_for
-from engine.by_hand import aws, json_word, told, word
+from engine.by_hand import aws, json_word, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown, holds_unknown
-from engine.resource import Fixed, Id, Output, Resource, Values, plain
+from engine.resource import Fixed, Id, Output, Place, Resource, Values, plain
 from engine.resources import _s3_rules as rules
 from engine.resources._aws import finish, iam_actions
 from engine.resources._policy import canonical, document
@@ -22,10 +22,12 @@ from engine.resources._s3 import (
     bucket_tags,
     checked_name,
     count_of,
+    domain,
     empty,
     or_nothing,
     settled,
     unhindered,
+    website_domain,
 )
 from engine.resources._s3_reading import FORCE, read_buckets
 
@@ -175,7 +177,22 @@ class S3Bucket(Resource):
 
     def foreseen(self) -> str | None:
         """Its name."""
-        return self.name
+        return None if isinstance(self.name, Unknown) else self.name
+
+    def foretold(self, place: Place) -> Values:
+        """Its id and ARN follow from its name."""
+        if not isinstance(self.name, str):
+            return {}
+        return {"id": self.name, "arn": f"arn:{place.partition}:s3:::{self.name}"}
+
+    def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
+        """The bucket itself; what is in it only where `force` says that it may go."""
+        arn = self.foretold(place).get("arn")
+        if arn is None:
+            return {}
+        inside = [f"{arn}/*"] if self.force else []
+        of_objects = {"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:AbortMultipartUpload"}
+        return {action: inside if action in of_objects else [arn] for action in self.actions}
 
     def adopts(self, world: World) -> str | None:
         """The bucket of this name, if it is this account's and the playbook says `adopt` (HeadBucket)."""
@@ -394,8 +411,19 @@ class S3Bucket(Resource):
         return [*emptied, f"aws s3api delete-bucket --bucket {name}"]
 
     def _told(self, name: str) -> list[str]:
+        known = {"id": name, "arn": f"arn:aws:s3:::{name}"}
+        if self.region is not None:
+            known |= {"domain_name": domain(name, self.region)}
+            known |= {"website_endpoint": website_domain(name, self.region)}
         asked = f"aws s3api head-bucket --bucket {name}"
-        return told(self, asked, {"region": "BucketRegion", "arn": "BucketArn"})
+        return [
+            *(
+                f"{variable(self._address, output)}={text}"
+                for output, text in known.items()
+                if output in self._beside.needed
+            ),
+            *told(self, asked, {"region": "BucketRegion"}),
+        ]
 
     def _set_by_hand(self, name: str, changed: Collection[str]) -> list[str]:
         lines = []

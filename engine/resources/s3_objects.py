@@ -11,8 +11,8 @@ from pydantic import Field, field_validator, model_validator
 from engine.aws.errors import AwsError
 from engine.by_hand import options, told, word
 from engine.local_files import LocalFile, TemplateFile
-from engine.refs import Unknown
-from engine.resource import Fixed, Id, Output, Resource, Unread, Values
+from engine.refs import Unknown, holds_unknown
+from engine.resource import Fixed, Id, Output, Place, Resource, Unread, Values
 from engine.resources import _prices
 from engine.resources._aws import iam_actions
 from engine.resources._s3 import ask, monthly, region_of, side_by_side, split, url_of
@@ -201,13 +201,22 @@ class S3Object(Resource):
 
     def foreseen(self) -> str | None:
         """BUCKET/KEY."""
-        return f"{self.bucket}/{self.object}"
+        return None if holds_unknown([self.bucket, self.object]) else f"{self.bucket}/{self.object}"
 
     def adopts(self, world: World) -> str | None:
         """The object under this key, if the playbook says `adopt` (HeadObject)."""
         if not self.adopt:
             return None
         return self.foreseen() if head(world, self.bucket, self.object) is not None else None
+
+    def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
+        """The object; of the bucket the list of what is in it."""
+        if holds_unknown([self.bucket, self.object]):
+            return {}
+        bucket = f"arn:{place.partition}:s3:::{self.bucket}"
+        inside = f"{bucket}/{self.object}"
+        listing = {"s3:ListBucket", "s3:ListBucketVersions"}
+        return {action: [bucket if action in listing else inside] for action in self.actions}
 
     def create(self, world: World) -> str:
         """PutObject or a multipart upload, refused by S3 itself where there is an object already."""
@@ -297,9 +306,8 @@ class S3Object(Resource):
             size = self.src.size
         else:
             text = self._text()
-            if not isinstance(text, str):
-                return None
-            size = len(text.encode())
+            # A text not known yet costs next to nothing, whatever it will be.
+            size = len(text.encode()) if isinstance(text, str) else 0
         cost = monthly(size, self.storage_class)
         return None if cost is None else cost / _prices.HOURS_A_MONTH
 

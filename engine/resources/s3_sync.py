@@ -12,8 +12,8 @@ from pydantic import field_validator
 from engine.aws.errors import AwsError
 from engine.by_hand import options, word
 from engine.local_files import LocalFolder, hash_of
-from engine.refs import Unknown
-from engine.resource import Fixed, Id, Output, Resource, Unread, Values
+from engine.refs import Unknown, holds_unknown
+from engine.resource import Fixed, Id, Output, Place, Resource, Unread, Values
 from engine.resources import _prices
 from engine.resources._aws import finish, iam_actions
 from engine.resources._s3 import monthly, region_of, side_by_side, split, url_of
@@ -124,7 +124,17 @@ class S3Sync(Resource):
 
     def foreseen(self) -> str | None:
         """BUCKET/PREFIX."""
-        return f"{self.bucket}/{self.key_prefix}"
+        unknown = holds_unknown([self.bucket, self.key_prefix])
+        return None if unknown else f"{self.bucket}/{self.key_prefix}"
+
+    def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
+        """What is below the prefix; of the bucket the list of what is in it."""
+        if holds_unknown([self.bucket, self.key_prefix]):
+            return {}
+        bucket = f"arn:{place.partition}:s3:::{self.bucket}"
+        inside = f"{bucket}/{self.key_prefix}*"
+        listing = {"s3:ListBucket", "s3:ListBucketVersions"}
+        return {action: [bucket if action in listing else inside] for action in self.actions}
 
     def create(self, world: World) -> str:
         """PutObject of the index, refused where there is one already; then the files, several at a time."""

@@ -391,7 +391,7 @@ def test_objects_that_cannot_be() -> None:
 def test_what_is_not_known_yet_is_no_trouble() -> None:
     wish = an_object("bucket").model_copy(update={"bucket": UNKNOWN, "content": UNKNOWN})
     assert wish.wanted()["content"] == UNKNOWN
-    assert wish.price() is None
+    assert wish.price() == 0
     assert wish.in_full() == {}
     assert wish.at("note").as_commands("create", None)
 
