@@ -56,3 +56,20 @@ def test_it_is_planned_again_when_what_it_hangs_on_changes(place: Place) -> None
     before = boot_of(place, "bastion")
     place.run("apply", "jump.yml", "--yes", "--only", "restarted")
     assert boot_of(place, "bastion") != before
+
+
+def test_a_run_that_is_killed_meanwhile_is_gone_on_with(place: Place) -> None:
+    place.edit("jump.yml", "TWO", "THREE")
+    before = boot_of(place, "bastion")
+    process = place.start("apply", "jump.yml", "--yes", "--only", "restarted")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "waiting for bastion" in line:
+            break
+    process.kill()
+    process.communicate()
+    place.run("apply", "jump.yml", "--yes", "--only", "restarted")
+    now = boot_of(place, "bastion")
+    assert now != before
+    assert outputs(place, "restarted")["boot_id"] == now
+    assert "No changes." in place.run("plan", "jump.yml", "--only", "restarted").out
