@@ -47,8 +47,14 @@ def fitting(folder: Path) -> Interpreter:
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     library = home / "lib" / version
     _link(Path(sysconfig.get_path("stdlib")), library, "site-packages")
-    for name in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
-        _link(Path(name), library / "site-packages")
+    packages = library / "site-packages"
+    packages.mkdir()
+    for name in sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}):
+        if _is_open(Path(name)):
+            with (packages / "labctl.pth").open("a") as file:
+                file.write(f"{name}\n")
+        else:
+            _link(Path(name), packages)
     for shared in Path(sys.base_prefix, "lib").glob("libpython*"):
         _take(str(shared), str(home / "lib" / shared.name))
     (home / "bin").mkdir()
@@ -77,6 +83,12 @@ def _runs(interpreter: Interpreter) -> bool:
     except OSError:
         return False
     return done.returncode == 0 and b"Could not find" not in done.stderr
+
+
+def _is_open(folder: Path) -> bool:
+    """Whether everybody may look into `folder`."""
+    ways = all(place.stat().st_mode & 0o001 for place in folder.parents)
+    return ways and folder.stat().st_mode & 0o005 == 0o005
 
 
 def _link(source: Path, target: Path, *skipped: str) -> None:
