@@ -88,8 +88,10 @@ class UsedOutputs(View):
         self.read_of.add(name)
         lab = self._lab
         if name in lab.outputs:
-            value = lab.outputs[name]
-            return Later(frozenset()) if isinstance(value, Unknown) else value
+            if isinstance(lab.outputs[name], Unknown):
+                words = f"`{lab.name}` does not know its output `{name}` yet"
+                raise Wrong(words, "apply that lab first, all of it")
+            return lab.outputs[name]
         if name in lab.sensitive:
             return self._sensitive(name)
         words = f"`{lab.name}` has no output `{name}`"

@@ -129,9 +129,11 @@ class TestAPlaybook:
         told = desk.wrong("uses: base", world(circular))
         assert told[0].startswith("`base@sandbox` uses this lab, or uses one that does")
 
-    def test_an_output_never_told_is_not_known(self, desk: Desk) -> None:
-        lab = desk.lab("uses: base\nresources: [{name: k, ec2_key: {key_name: '{{ base.late }}'}}]", world())
-        assert isinstance(construct(lab.resources["k"], scope_of(lab, {})).wanted()["key_name"], Unknown)
+    def test_is_told_of_an_output_that_the_other_lab_never_came_to_tell(self, desk: Desk) -> None:
+        text = "uses: base\nresources: [{name: k, ec2_key: {key_name: '{{ base.late }}'}}]"
+        assert desk.wrong(text, world()) == [
+            "`base@sandbox` does not know its output `late` yet | apply that lab first, all of it"
+        ]
 
 
 class TestTheLedger:
