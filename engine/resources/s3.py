@@ -407,7 +407,12 @@ class S3Bucket(Resource):
         return [make, *self._set_by_hand(name, asked), *self._told(name)]
 
     def _deleted_by_hand(self, name: str) -> list[str]:
-        emptied = [f"aws s3 rm s3://{name} --recursive"] if self._beside.there.get("force") else []
+        there = self._beside.there
+        emptied = []
+        if there.get("force") and there.get("objects"):
+            every = "{Objects: [Versions, DeleteMarkers][][].{Key: Key, VersionId: VersionId}}"
+            listed = f"aws s3api list-object-versions --bucket {name} --max-items 1000 --query '{every}'"
+            emptied = [f'aws s3api delete-objects --bucket {name} --delete "$({listed} --output json)"']
         return [*emptied, f"aws s3api delete-bucket --bucket {name}"]
 
     def _told(self, name: str) -> list[str]:

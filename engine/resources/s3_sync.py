@@ -212,7 +212,8 @@ class S3Sync(Resource):
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws s3 sync`, or `aws s3 rm`."""
         if action == "delete":
-            return [f"aws s3 rm {word(f's3://{id}')} --recursive"]
+            put_there = [*self._beside.there.get("file_root", {}), INDEX]
+            return [f"aws s3 rm {word(f's3://{id}{name}')}" for name in put_there]
         where = f"s3://{word(self.bucket)}/{word(self.key_prefix) if self.key_prefix else ''}"
         given = options(
             cache_control=self.cache_control,
