@@ -11,7 +11,7 @@ import logging
 import shutil
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,6 +26,7 @@ from engine.sandbox.wires import keep, pair
 if TYPE_CHECKING:
     from engine.sandbox.aws.cloud import Cloud
     from engine.sandbox.containers import ContainerMachine, Fabric
+    from engine.sandbox.machines.programs import Program
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 SSH_PORT = 22
@@ -339,11 +340,29 @@ class Fleet:
             network=self.network(instance.id),
             folder=folder / "machine",
             images={image["name"]: image for image in self._settings.images},
+            starter=self._start_program,
         )
         guest = Guest(machine, keys, user, folder)
         machine.power = lambda how: self.turned(str(instance.id), how)
         guest.setup = _SETUP.format(hostname=hostname, user=user, key=key) if copied else ""
         return guest
+
+    def _start_program(
+        self, argv: Sequence[str], environment: Mapping[str, str], files: Mapping[str, bytes], workdir: str
+    ) -> Program | None:
+        """Runs a program of a simulated host as a workload; None where none may run."""
+        workloads = self._cloud.workloads
+        if workloads is None or not workloads.enabled:
+            return None
+        return workloads.start(
+            workloads.images.nothing(),
+            name=f"host/{argv[0]}",
+            entrypoint=[Path(argv[0]).name, *argv[1:]],
+            command=[],
+            environment=environment,
+            files=files,
+            workdir=workdir,
+        )
 
     def _is_container(self, folder: Path) -> bool:
         """A machine stays of the sort it was made; a new one is of the sort now set."""

@@ -53,6 +53,7 @@ gnupg 2.2.27-3ubuntu2.4
 gnupg-agent 2.2.27-3ubuntu2.4
 gpg 2.2.27-3ubuntu2.4
 graphviz 2.42.2-6ubuntu0.1
+gunicorn 20.1.0-2
 htop 3.0.5-7build2
 iftop 1.0~pre4-7
 imagemagick 8:6.9.11.60+dfsg-1.3ubuntu0.22.04.5
@@ -84,6 +85,7 @@ procps 2:3.3.17-6ubuntu2.1
 python-is-python3 3.9.2-2
 python3 3.10.6-1~22.04.1
 python3-dev 3.10.6-1~22.04.1
+python3-flask 2.0.1-2ubuntu1.1
 python3-numpy 1:1.21.5-1ubuntu22.04.1
 python3-pip 22.0.2+dfsg-1ubuntu0.7
 python3-setuptools 59.6.0-1.2ubuntu0.22.04.3

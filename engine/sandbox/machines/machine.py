@@ -27,6 +27,7 @@ from engine.sandbox.machines.command import Command, Handler, Login, Network, Op
 from engine.sandbox.machines.disk import Disk
 from engine.sandbox.machines.engine import DockerEngine
 from engine.sandbox.machines.place import Place
+from engine.sandbox.machines.programs import Starter, nothing
 from engine.sandbox.machines.services import Services
 from engine.sandbox.machines.shell import Run, execute
 from engine.sandbox.machines.systems import system_of
@@ -76,6 +77,7 @@ class SimulatedMachine(Place):
         network: Network,
         folder: Path,
         images: Mapping[str, Any],
+        starter: Starter = nothing,
     ) -> None:
         super().__init__(hostname=hostname, system=system_of(os), disk=Disk(), network=network, state={})
         self.user = user
@@ -86,6 +88,7 @@ class SimulatedMachine(Place):
         self.commands = {**_OVERRIDES, **_ALWAYS}
         self.packaged = _PACKAGED
         self.services = Services(self)
+        self.services.programs.starter = starter
         self.docker = DockerEngine(self, images)
         self.running = False
         self.power: Callable[[str], None] = _nobody
@@ -129,7 +132,7 @@ class SimulatedMachine(Place):
         """The TCP ports that answer, with what serves them."""
         if not self.running:
             return {}
-        return {**network.served(self), **self.docker.published()}
+        return {**self.services.programs.served(), **network.served(self), **self.docker.published()}
 
     def save(self) -> None:
         """Keep the machine as it is now; it survives a restart of the sandbox."""
@@ -179,6 +182,7 @@ class SimulatedMachine(Place):
     async def resume(self) -> None:
         """Go on as a machine that was running when the sandbox ended; nothing boots."""
         self.running = True
+        await self.services.resume()
 
     async def shutdown(self) -> None:
         """Stop services and containers; the disk stays."""

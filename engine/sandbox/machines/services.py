@@ -12,6 +12,7 @@ import yaml
 
 from engine.sandbox.machines import power
 from engine.sandbox.machines.command import Call, Command, Options, options
+from engine.sandbox.machines.programs import Programs
 from engine.sandbox.machines.shell import Run, execute
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Services:
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self.programs = Programs(place)
 
     def _states(self) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = self.place.state.setdefault("services", {})
@@ -77,6 +79,9 @@ class Services:
         short = name.removesuffix(".service")
         if short in _STATIC:
             return {"active": "active", "sub": "running", "result": "success", "pid": 612, "since": 0}
+        unit = self.unit(short) if short in self._states() else None
+        if unit is not None and not self.programs.look(unit, self.log):
+            self._set(short, False, unit.last("Type", "simple"), stays=False)
         return self._states().get(
             short, {"active": "inactive", "sub": "dead", "result": "success", "pid": 0, "since": 0}
         )
@@ -141,7 +146,7 @@ class Services:
         for key in ("ExecStartPre", *(("ExecStart", "ExecStartPost") if kind == "oneshot" else ())):
             good = good and await self._lines(unit, key)
         if good and kind != "oneshot":
-            good = self._can_run(unit)
+            good = await self._can_run(unit)
         stays = kind != "oneshot" or unit.last("RemainAfterExit") in ("yes", "true", "1")
         self._set(name, good, kind, stays)
         called = unit.last("Description", unit.name)
@@ -181,7 +186,9 @@ class Services:
         else:
             self._states().pop(short, None)
 
-    def _can_run(self, unit: Unit) -> bool:
+    async def _can_run(self, unit: Unit) -> bool:
+        if self.programs.fits(unit):
+            return await self.programs.start(unit, self.log)
         command = unit.last("ExecStart").lstrip("-@+!:").split(" ")[0]
         packaged = unit.path.startswith("/usr/lib/")
         if packaged or self.place.disk.exists(command):
@@ -214,6 +221,8 @@ class Services:
     async def stop(self, name: str) -> None:
         """Stop it; quiet where it does not run."""
         unit, running = self.unit(name), self.is_active(name)
+        if unit is not None:
+            self.programs.stop(unit.name)
         self._states().pop(name.removesuffix(".service"), None)
         if unit is not None and running:
             await self._lines(unit, "ExecStop")
@@ -234,6 +243,13 @@ class Services:
     def _after(self, name: str) -> set[str]:
         unit = self.unit(name)
         return set(" ".join(unit.options.get("After", [])).split()) - {name} if unit else set()
+
+    async def resume(self) -> None:
+        """Start the programs of what is active: they ended with the sandbox."""
+        for name in list(self._states()):
+            unit = self.unit(name)
+            if unit is not None and self.is_active(name) and self.programs.fits(unit):
+                await self.programs.start(unit, self.log)
 
     async def stop_all(self) -> None:
         """Everything, at shutdown."""
