@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from engine.diff import usable_values
@@ -36,6 +36,8 @@ def permissions(labs: Iterable[Lab], secrets: Sequence[Mapping[str, str]] = ()) 
     place = Place()
     for lab in labs:
         place = place_of(lab)
+        for action in _looking(lab):
+            needed[action].add(EVERYTHING)
         for resource in resources_of(lab, place):
             reach = resource.reach(place)
             for action in type(resource).actions:
@@ -45,6 +47,16 @@ def permissions(labs: Iterable[Lab], secrets: Sequence[Mapping[str, str]] = ()) 
             if sort in source:
                 needed[action].add(_secret(place, service, noun, source[sort]))
     return {"Version": "2012-10-17", "Statement": _statements(needed)}
+
+
+def _looking(lab: Lab) -> Iterator[str]:
+    """What the lab's checks of AWS need."""
+    from engine.aws.actions import actions_of_method
+
+    for check in lab.checks:
+        if check.sort == "aws" and isinstance(check.target, str):
+            service, _, method = check.target.partition(".")
+            yield from actions_of_method(service, method)
 
 
 def place_of(lab: Lab) -> Place:

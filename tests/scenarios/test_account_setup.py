@@ -59,6 +59,12 @@ def test_afterwards_there_is_nothing_to_do(place: Place) -> None:
     assert "No changes. account_setup@sandbox matches the playbook." in said.out
 
 
+def test_every_check_passes(place: Place) -> None:
+    checks = place.json("check")
+    assert len(checks) == 3
+    assert all(check["passed"] for check in checks), checks
+
+
 def test_the_user_has_the_groups_rights_and_a_password(place: Place) -> None:
     iam = place.aws("iam")
     assert [group["GroupName"] for group in iam.list_groups_for_user(UserName="student")["Groups"]] == [

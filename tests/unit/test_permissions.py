@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from docs.kinds_page import Desk
+from docs.kinds_page import Desk, examples
 from engine.kinds import kinds
 from engine.load import load
 from engine.permissions import permissions, size
+from engine.render.kinds_page import Example
+from engine.resource import Place
 
 BOOK = """\
 name: small
@@ -90,6 +92,12 @@ def test_secrets_kept_at_aws_may_be_read(tmp_path: Path) -> None:
     assert reach(document, "secretsmanager:GetSecretValue") == secret
 
 
+def test_what_checks_ask_is_allowed(tmp_path: Path) -> None:
+    checks = "checks:\n  - {name: it is there, aws: s3.head_object, params: {Bucket: b, Key: k}}\n"
+    document = policy(tmp_path, book=BOOK + checks)
+    assert reach(document, "s3:GetObject") == "*"
+
+
 def test_statements_have_names_and_an_order(tmp_path: Path) -> None:
     sids = [each["Sid"] for each in policy(tmp_path)["Statement"]]
     assert sids == ["Ec2", "Iam", "Iam2", "Iam3", "Iam4", "Ssm"]
@@ -100,12 +108,8 @@ def test_size_counts_what_aws_counts() -> None:
     assert size({"Statement": []}) == len('{"Statement":[]}')
 
 
-@pytest.mark.parametrize("name", sorted(kinds()))
-def test_reach_speaks_of_its_own_actions_only(name: str) -> None:
-    kind = kinds()[name]
-    from docs.kinds_page import examples
-    from engine.resource import Place
-
-    told = examples()[name].resource.reach(Place())
-    assert set(told) <= set(kind.actions)
+@pytest.mark.parametrize(("name", "example"), sorted(examples().items()))
+def test_reach_speaks_of_its_own_actions_only(name: str, example: Example) -> None:
+    told = example.resource.reach(Place())
+    assert set(told) <= set(kinds()[name].actions)
     assert all(arn == "*" or arn.startswith("arn:") for arns in told.values() for arn in arns)

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, unquote
 import botocore.session
 import moto.backends
 
-from engine.sandbox.aws.actions import actions_of
+from engine.aws.actions import actions_of
 
 _REST: Final = {
     "s3": ("s3",),

@@ -5,7 +5,8 @@ For most services an operation is an action of the same name; here are the other
 
 from __future__ import annotations
 
-from typing import Final
+import functools
+from typing import Any, Final
 
 FREE: Final = frozenset({"sts:GetCallerIdentity", "sts:GetSessionToken"})
 """Operations that need no permission."""
@@ -83,3 +84,29 @@ def actions_of(service: str, operation: str, method: str = "POST") -> frozenset[
     if service == "apigateway":
         return frozenset({f"apigateway:{method}"})
     return frozenset({name})
+
+
+def actions_of_method(service: str, method: str) -> frozenset[str]:
+    """The actions for a request as boto3 names its client and its method (`s3`, `head_object`).
+
+    None where boto3 knows no such client or method.
+    """
+    model = _models(service).get(method)
+    return frozenset() if model is None else actions_of(*model)
+
+
+@functools.cache
+def _models(service: str) -> dict[str, tuple[str, str, str]]:
+    """By boto3's name for each method of a client: whom it is signed for, the operation, its HTTP method."""
+    import botocore.session
+    from botocore import xform_name
+    from botocore.exceptions import UnknownServiceError
+
+    try:
+        model: Any = botocore.session.Session().get_service_model(service)
+    except UnknownServiceError:
+        return {}
+    return {
+        xform_name(name): (model.signing_name, name, model.operation_model(name).http["method"])
+        for name in model.operation_names
+    }
