@@ -36,26 +36,31 @@ class AwsCallerInfo(Resource):
         return {"account": place.account, "region": place.region}
 
     def look_up(self, world: World) -> Values:
-        """STS GetCallerIdentity, which everybody may, and IAM ListAccountAliases, which not everybody may."""
-        caller = world.aws.call("sts", "get_caller_identity")
-        try:
-            aliases = world.aws.pages("iam", "list_account_aliases", "AccountAliases")
-        except AwsError as error:
-            if not error.code.startswith("AccessDenied"):
-                raise
-            aliases = []
-        return {
-            "account": caller["Account"],
-            "account_alias": aliases[0] if aliases else None,
-            "arn": caller["Arn"],
-            "user_id": caller["UserId"],
-            "region": world.aws.region,
-        }
+        """STS GetCallerIdentity, IAM ListAccountAliases for those who may; once for all labs of a command."""
+        told: Values = world.aws.remember("aws_caller_info", lambda: _caller(world))
+        return told
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws sts get-caller-identity`."""
         asked = aws("get-caller-identity", service="sts")
         return told(self, asked, {"account": "Account", "arn": "Arn", "user_id": "UserId"}) or [asked]
+
+
+def _caller(world: World) -> Values:
+    caller = world.aws.call("sts", "get_caller_identity")
+    try:
+        aliases = world.aws.pages("iam", "list_account_aliases", "AccountAliases")
+    except AwsError as error:
+        if not error.code.startswith("AccessDenied"):
+            raise
+        aliases = []
+    return {
+        "account": caller["Account"],
+        "account_alias": aliases[0] if aliases else None,
+        "arn": caller["Arn"],
+        "user_id": caller["UserId"],
+        "region": world.aws.region,
+    }
 
 
 class AwsSsmParameterInfo(Resource):

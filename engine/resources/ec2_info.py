@@ -129,19 +129,9 @@ class Ec2SpotPriceInfo(Resource):
     """Only this zone."""
 
     def look_up(self, world: World) -> Values:
-        """DescribeSpotPriceHistory of this moment: one price for each zone that has the type."""
-        now = datetime.now(UTC)
-        zone = {} if self.availability_zone is None else {"AvailabilityZone": self.availability_zone}
-        told = world.aws.pages(
-            "ec2",
-            "describe_spot_price_history",
-            "SpotPriceHistory",
-            InstanceTypes=[self.instance_type],
-            ProductDescriptions=[self.product_description],
-            StartTime=now,
-            EndTime=now,
-            **zone,
-        )
+        """DescribeSpotPriceHistory of this moment, a price a zone; once for all labs of a command."""
+        asked = (self.instance_type, self.product_description, self.availability_zone)
+        told = world.aws.remember(("spot prices", *asked), lambda: self._history(world))
         prices = _latest(told)
         if not prices:
             where = self.availability_zone or world.aws.region
@@ -159,6 +149,20 @@ class Ec2SpotPriceInfo(Resource):
             "saving_percent": None if not full else round(100 * (1 - price / full)),
             "region": world.aws.region,
         }
+
+    def _history(self, world: World) -> list[dict[str, Any]]:
+        now = datetime.now(UTC)
+        zone = {} if self.availability_zone is None else {"AvailabilityZone": self.availability_zone}
+        return world.aws.pages(
+            "ec2",
+            "describe_spot_price_history",
+            "SpotPriceHistory",
+            InstanceTypes=[self.instance_type],
+            ProductDescriptions=[self.product_description],
+            StartTime=now,
+            EndTime=now,
+            **zone,
+        )
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws ec2 describe-spot-price-history`."""

@@ -217,6 +217,49 @@ def test_retagging_leaves_the_tags_of_others(stage: Stage, s3: Any) -> None:
     assert (after["theirs"], after["course"], after["labctl:force"]) == ("1", "w300", "true")
 
 
+def test_every_setting_of_lists_reads_as_it_was_written(stage: Stage) -> None:
+    name = f"{stage.lab}-lists"
+    wish = S3Bucket.model_validate(
+        {
+            "name": name,
+            "versioning": True,
+            "lifecycle": [
+                {
+                    "rule_id": "by-days",
+                    "prefix": "logs/",
+                    "status": "disabled",
+                    "expiration_days": 365,
+                    "noncurrent_version_expiration_days": 30,
+                    "abort_incomplete_multipart_upload_days": 7,
+                    "transitions": [
+                        {"transition_days": 30, "storage_class": "STANDARD_IA"},
+                        {"transition_days": 90, "storage_class": "GLACIER"},
+                    ],
+                    "noncurrent_version_transitions": [{"transition_days": 7, "storage_class": "GLACIER_IR"}],
+                },
+                {"rule_id": "by-date", "expiration_date": "2030-01-31"},
+                {"rule_id": "markers", "expire_object_delete_marker": True},
+            ],
+            "cors": [
+                {
+                    "id": "pages",
+                    "allowed_origins": ["https://example.com", "https://*.example.org"],
+                    "allowed_methods": ["GET", "PUT"],
+                    "allowed_headers": ["*"],
+                    "expose_headers": ["ETag"],
+                    "max_age_seconds": 60,
+                },
+                {"allowed_origins": ["*"], "allowed_methods": ["HEAD"]},
+            ],
+            "website": {"redirect_all_requests": "https://example.com"},
+        }
+    )
+    stage.make(wish)
+    assert differing(wish, S3Bucket.read_many(stage.world(), [name])[name]) == {}
+    turned = wish.model_copy(update={"lifecycle": wish.lifecycle[::-1]})
+    assert differing(turned, S3Bucket.read_many(stage.world(), [name])[name]) == {}
+
+
 def test_public_and_private_again(stage: Stage, s3: Any) -> None:
     name = a_bucket(stage)
     public = S3Bucket.model_validate({"name": name, "public_access": OPEN, "policy": reading_for_all(name)})
