@@ -242,6 +242,19 @@ def taken(bucket: str, key: str) -> StepFailed:
     return error
 
 
+def abort_all(world: World, bucket: str, key: str) -> None:
+    """Forget the unfinished uploads of an object, which are billed like it (ListMultipartUploads)."""
+    try:
+        uploads = world.aws.pages("s3", "list_multipart_uploads", "Uploads", Bucket=bucket, Prefix=key)
+    except AwsError as error:
+        if not error.not_found:
+            raise
+        return
+    for upload in uploads:
+        if upload["Key"] == key:
+            abort(world, bucket, key, upload["UploadId"])
+
+
 def delete_keys(world: World, bucket: str, keys: Iterable[str], prefix: str) -> None:
     """Delete objects for good, every version and delete marker of them; quiet where they or it are gone.
 

@@ -19,6 +19,7 @@ from engine.resources._s3 import ask, monthly, region_of, side_by_side, split, u
 from engine.resources._s3_upload import (
     LARGEST,
     Source,
+    abort_all,
     content_type,
     delete_keys,
     hash_in,
@@ -66,7 +67,7 @@ class S3Object(Resource):
     any_text: ClassVar[frozenset[str]] = frozenset({"content"})
     actions: ClassVar[Sequence[str]] = iam_actions(
         "s3",
-        "ListBucket ListBucketVersions GetObject PutObject PutObjectAcl DeleteObject DeleteObjectVersion "
+        "ListBucket ListBucketVersions ListBucketMultipartUploads GetObject PutObject PutObjectAcl DeleteObject DeleteObjectVersion "
         "AbortMultipartUpload",
     )
     outputs: ClassVar[Mapping[str, Output]] = {
@@ -215,7 +216,7 @@ class S3Object(Resource):
             return {}
         bucket = f"arn:{place.partition}:s3:::{self.bucket}"
         inside = f"{bucket}/{self.object}"
-        listing = {"s3:ListBucket", "s3:ListBucketVersions"}
+        listing = {"s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads"}
         return {action: [bucket if action in listing else inside] for action in self.actions}
 
     def create(self, world: World) -> str:
@@ -263,9 +264,10 @@ class S3Object(Resource):
 
     @classmethod
     def delete(cls, world: World, id: str) -> None:
-        """Every version of it, and delete markers."""
+        """Every version of it, delete markers, and uploads of it that were cut short."""
         bucket, key = split(id)
         delete_keys(world, bucket, [key], key)
+        abort_all(world, bucket, key)
 
     @classmethod
     def find(cls, world: World) -> list[str]:

@@ -366,6 +366,16 @@ def test_of_an_object_nothing_is_left(stage: Stage, s3: Any) -> None:
     s3.delete_object(Bucket=bucket, Key="notes/a b.txt.old", VersionId=left["Versions"][0]["VersionId"])
 
 
+def test_uploads_that_were_cut_short_go_with_their_object(stage: Stage, s3: Any) -> None:
+    bucket = a_bucket(stage, force=True)
+    id = an_object(bucket).create(stage.world())
+    s3.create_multipart_upload(Bucket=bucket, Key="notes/a b.txt")
+    s3.create_multipart_upload(Bucket=bucket, Key="notes/a b.txt.other")
+    S3Object.delete(stage.world(), id)
+    left = s3.list_multipart_uploads(Bucket=bucket)["Uploads"]
+    assert [upload["Key"] for upload in left] == ["notes/a b.txt.other"]
+
+
 def test_an_object_written_over_by_hand_is_seen(stage: Stage, s3: Any) -> None:
     bucket = a_bucket(stage)
     wish = an_object(bucket)
