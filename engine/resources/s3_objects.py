@@ -67,8 +67,8 @@ class S3Object(Resource):
     any_text: ClassVar[frozenset[str]] = frozenset({"content"})
     actions: ClassVar[Sequence[str]] = iam_actions(
         "s3",
-        "ListBucket ListBucketVersions ListBucketMultipartUploads GetObject PutObject PutObjectAcl DeleteObject DeleteObjectVersion "
-        "AbortMultipartUpload",
+        "ListBucket ListBucketVersions ListBucketMultipartUploads GetObject PutObject PutObjectAcl "
+        "DeleteObject DeleteObjectVersion AbortMultipartUpload",
     )
     outputs: ClassVar[Mapping[str, Output]] = {
         "id": Output("BUCKET/KEY"),
