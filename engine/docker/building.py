@@ -114,6 +114,13 @@ class Docker:
                 if error.status_code not in (404, 409):
                     raise
 
+    def close(self) -> None:
+        """Ends its connections; the next request makes new ones."""
+        with self._lock:
+            if self._made is not None:
+                self._made.close()
+                self._made = None
+
     def about(self) -> str:
         """Where it is and which version it has, in words. Raises Unreachable."""
         with self._reached() as engine:
@@ -159,28 +166,31 @@ def _connect(host: str | None) -> Any:
 
 def _built(told: Iterable[Mapping[str, Any]], say: Callable[[str], None]) -> str:
     lines: list[str] = []
-    id = ""
+    id = error = ""
+    # Read to its end also after an error: what is left unread keeps the connection open.
     for one in told:
-        if "error" in one:
-            end = "\n".join(lines[-_TAIL:])
-            raise StepFailed(f"the image cannot be built: {one['error'].strip()}\n{end}".strip())
+        error = error or str(one.get("error", "")).strip()
         line = str(one.get("stream", "")).strip()
         if line:
             lines.append(line)
         if line.startswith("Step "):
             say(line)
         id = str((one.get("aux") or {}).get("ID", id))
+    if error:
+        end = "\n".join(lines[-_TAIL:])
+        raise StepFailed(f"the image cannot be built: {error}\n{end}".strip())
     if not id:
         raise StepFailed("the Docker Engine built nothing: " + "\n".join(lines[-_TAIL:]))
     return id
 
 
 def _pushed(told: Iterable[Mapping[str, Any]], name: str) -> str:
-    digest = ""
+    digest = error = ""
     for one in told:
-        if "error" in one:
-            raise StepFailed(f"{name} cannot be pushed: {one['error']}")
+        error = error or str(one.get("error", "")).strip()
         digest = str((one.get("aux") or {}).get("Digest", digest))
+    if error:
+        raise StepFailed(f"{name} cannot be pushed: {error}")
     if not digest:
         raise StepFailed(f"the registry did not tell the digest of {name}", "run the same command again")
     return digest

@@ -119,7 +119,7 @@ class Build:
         stage = self._base(reference)
         environment = dict(line.partition("=")[::2] for line in stage.config.get("Env") or ())
         stage.names |= environment
-        self.stages[str(len(self.stages))] = stage
+        self.stages[str(sum(name.isdigit() for name in self.stages))] = stage
         if len(words) > 2 and words[1].lower() == "as":
             self.stages[words[2]] = stage
         return stage
@@ -177,26 +177,24 @@ class Build:
     def _from_stage(self, name: str, pattern: str) -> dict[str, bytes | Path]:
         if name not in self.stages:
             raise BuildError(f"the sandbox copies from stages of this Dockerfile only, not from {name}")
-        files = {**self._unpacked(self.stages[name]), **self.stages[name].files}
-        path = posixpath.normpath(f"/{pattern}")
+        files = self._unpacked(self.stages[name])
+        path = posixpath.normpath(f"/{pattern.lstrip('/')}")
         if path in files:
             return {"": files[path]}
         below = path.rstrip("/") + "/"
         return {place[len(below) :]: content for place, content in files.items() if place.startswith(below)}
 
     def _unpacked(self, stage: Stage) -> dict[str, bytes | Path]:
-        image = self.images.unpacked("", self._finish(stage).id, stage.layers)
-        return {f"/{path.relative_to(image.root)}": path for path in image.root.rglob("*") if path.is_file()}
+        built = self._finish(stage)
+        root = self.images.unpacked("", built.id, built.layers).root
+        return {f"/{path.relative_to(root)}": path for path in root.rglob("*") if path.is_file()}
 
     def _run(self, stage: Stage, step: Instruction) -> None:
         words = step.list
         script = step.document or (" ".join(f"'{word}'" for word in words) if words else step.rest)
         while script.startswith("--"):
             script = script.partition(" ")[2].strip()
-        for piece in re.split(r"&&|;|\n", script):
-            command = piece.strip()
-            if not command:
-                continue
+        for command in pieces(script):
             try:
                 asked = packages.read(command)
                 if asked is not None:
@@ -258,6 +256,18 @@ class Build:
         plain = _tar(files)
         packed = gzip.compress(plain, 6, mtime=0)
         return Layer(self.images.blobs.put(packed), len(packed), digest_of(plain))
+
+
+def pieces(script: str) -> list[str]:
+    """The commands of a shell script that follow each other by `&&`, `;` or a line's end."""
+    words = re.findall(r"'[^']*'|\"(?:\\.|[^\"\\])*\"|&&|[;\n]|\\.|[^'\"&;\n\\]+|.", script)
+    found = [""]
+    for word in words:
+        if word in ("&&", ";", "\n"):
+            found.append("")
+        else:
+            found[-1] += word
+    return [piece.strip() for piece in found if piece.strip()]
 
 
 def configure(stage: Stage, step: Instruction) -> None:
