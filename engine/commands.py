@@ -134,9 +134,15 @@ def plan_site(site: Site, request: Request) -> Planned:
     found = refresh(lab, site.ledger.entries(lab.name), site.world, kinds())
     _write_ways_in(lab, site.world, found)
     made = answered(partial(_plan, site, lab, request), found, lab, site.world)
-    uses.refuse_while_used(site.ledger, lab, made, destroy=request.destroy)
     notes = () if request.destroy else tuple(_remarks(lab, made))
     return Planned(replace(site, lab=lab), replace(made, notes=(*made.notes, *notes)))
+
+
+def plan_change(site: Site, request: Request) -> Planned:
+    """As `plan_site`, for a plan that is to be applied: refused where it takes away what other labs use."""
+    item = plan_site(site, request)
+    uses.refuse_while_used(site.ledger, item.site.lab, item.plan, destroy=request.destroy)
+    return item
 
 
 def _plan(site: Site, lab: Lab, request: Request, found: Sequence[Observation]) -> Plan:
@@ -256,7 +262,7 @@ def apply(
         held = side_by_side_here(sites, lambda site: _locked(locks, site, run.command))
         results: dict[str, Applied | LabctlError] = {}
         ready = _sorted_out(sites, held, results)
-        made = side_by_side(ready, lambda site: _as_expected(plan_site(site, request), expected))
+        made = side_by_side(ready, lambda site: _as_expected(plan_change(site, request), expected))
         planned = _sorted_out(ready, made, results)
         if planned and not approve(planned):
             return None

@@ -70,14 +70,14 @@ def plan(
     **part: Any,
 ) -> int:
     """Read the world and print what it takes to bring it to what the playbook says."""
-    from engine.commands import keep, open_labs, plan_site, side_by_side
+    from engine.commands import keep, open_labs, plan_change, side_by_side
     from engine.session import Session
 
     request = _with_part(resolve(asked, terminal), **part)
     with Session(terminal.after_greeting, terminal.passphrase) as session:
         sites = open_labs(session, request)
         greet(terminal, [site.lab for site in sites])
-        found = side_by_side(sites, lambda site: plan_site(site, request))
+        found = side_by_side(sites, lambda site: plan_change(site, request))
         planned = [item for item in found if not isinstance(item, LabctlError)]
         if not refresh_only and planned:
             _keep_out(out, keep(planned, request))

@@ -99,6 +99,12 @@ def test_what_is_used_is_not_replaced(base: Place) -> None:
     assert "bastion would be replaced, and is used by " in refused
     assert "uses_base@sandbox (the host bastion, the output bastion_ip)" in refused
     assert "--skip bastion" in refused
+    base.edit("playbooks/base.yml", "bastion_type: t3.micro", "bastion_type: t3.micro\n  image: debian-12")
+    base.edit("playbooks/base.yml", "image: ubuntu-22.04", 'image: "{{ image }}"')
+    assert "bastion would be replaced" in base.run("plan", "playbooks/base.yml", code=3).err
+    # Looking at it goes on.
+    assert base.json("check", "playbooks/base.yml")[0]["passed"]
+    base.edit("playbooks/base.yml", "image: debian-12", "image: ubuntu-22.04")
     changes = base.plan("playbooks/base.yml", "--replace", "net.routes")
     assert [(name, change["action"]) for name, change in changes.items()] == [("net.routes", "replace")]
 
