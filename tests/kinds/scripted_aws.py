@@ -24,7 +24,7 @@ class Scripted:
     region: str = "us-east-1"
     said: list[str] = field(default_factory=list)
 
-    def call(self, service: str, operation: str, *, retry: bool | None = None, **params: Any) -> Any:
+    def call(self, service: str, operation: str, /, *, retry: bool | None = None, **params: Any) -> Any:
         expected, wanted, answer = self.script.pop(0)
         assert (operation, params) == (expected, wanted)
         meta = boto3.client(service, region_name=self.region).meta

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import moto.backends
-from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult
 from moto.ec2.exceptions import EC2ClientError
 from moto.ecs.exceptions import (
     ClusterNotFoundException,
     EcsClientException,
+    ECSException,
     InvalidParameterException,
     ServiceNotFoundException,
 )
@@ -158,7 +158,7 @@ class Ecs:
         if token in tokens:
             given, arns = tokens[token]
             if given != params:
-                raise ServiceException(
+                raise ECSException(
                     "ConflictException", "The client token was used with other parameters before."
                 )
             return ActionResult({"tasks": _told(_every_task(backend), arns, tags=True), "failures": []})
@@ -250,7 +250,7 @@ class Ecs:
         params = request._get_params()
         service = _service(backend, params.get("cluster"), params.get("service") or "")
         if service.status != "ACTIVE":
-            raise ServiceException("ServiceNotActiveException", "Service was not ACTIVE.")
+            raise ECSException("ServiceNotActiveException", "Service was not ACTIVE.")
         redeploys = bool(params.get("forceNewDeployment"))
         if params.get("taskDefinition"):
             definition = _definition(backend, params["taskDefinition"])
@@ -386,10 +386,10 @@ def _delete_cluster(backend: Any, name: str) -> Any:
     services = [one for one in backend.services.values() if one.cluster_name == cluster.name]
     if any(one.status != "INACTIVE" for one in services):
         words = "The Cluster cannot be deleted while Services are active."
-        raise ServiceException("ClusterContainsServicesException", words)
+        raise ECSException("ClusterContainsServicesException", words)
     if any(task.live for task in backend.tasks.get(cluster.name, {}).values()):
         words = "The Cluster cannot be deleted while Tasks are active."
-        raise ServiceException("ClusterContainsTasksException", words)
+        raise ECSException("ClusterContainsTasksException", words)
     cluster.status = "INACTIVE"
     backend.tasks.pop(cluster.name, None)
     for service in services:
