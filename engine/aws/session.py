@@ -99,6 +99,36 @@ class Aws:
         answer.pop("ResponseMetadata", None)
         return json.dumps(answer, default=_as_text, ensure_ascii=False)
 
+    def presigned(self, service: str, operation: str, headers: Mapping[str, str], *, seconds: int) -> str:
+        """A signed address that does `operation` for whoever has it within `seconds`, if sent with `headers`.
+
+        For query APIs such as STS; nothing is sent. Raises Unreachable without credentials.
+        """
+        from botocore.exceptions import NoCredentialsError
+        from botocore.signers import RequestSigner
+
+        client = self._client(service)
+        meta = client.meta
+        credentials = self._session.get_credentials()
+        if credentials is None:
+            raise _no_credentials(NoCredentialsError())
+        signer = RequestSigner(
+            meta.service_model.service_id, self.region, service, "v4", credentials, self._session.events
+        )
+        action = meta.method_to_api_mapping[operation]
+        version = meta.service_model.api_version
+        request = {
+            "method": "GET",
+            "url": f"{meta.endpoint_url}/?Action={action}&Version={version}",
+            "body": {},
+            "headers": dict(headers),
+            "context": {},
+        }
+        address: str = signer.generate_presigned_url(
+            request, region_name=self.region, expires_in=seconds, operation_name=""
+        )
+        return address
+
     def pages(self, service: str, operation: str, key: str, /, **params: Any) -> list[Any]:
         """The items under `key` of all pages of a read, asked one page at a time.
 

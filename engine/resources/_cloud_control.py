@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from engine.aws.errors import AwsError
 from engine.errors import HalfMade, StepFailed
 from engine.resources._aws import insist, seconds
+from engine.resources._documents import UNTOLD, holds, merged
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -18,9 +19,6 @@ _TAKES: Final = 3600.0
 """Seconds that a request may take: some types (databases, clusters) need the better part of an hour."""
 _SETTLES: Final = 120.0
 _BUSY: Final = frozenset({"ConcurrentOperationException", "ConcurrentModificationException"})
-
-UNTOLD: Final = "(not told by AWS)"
-"""Stands for a property that is never given back; it is taken to be as wanted."""
 
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "AlreadyExists": (
@@ -180,40 +178,6 @@ def _ended(event: Mapping[str, Any]) -> bool:
     return event["OperationStatus"] in {"SUCCESS", "FAILED", "CANCEL_COMPLETE"}
 
 
-def holds(there: Any, wanted: Any) -> bool:
-    """Whether a document has what is `wanted` of it, and perhaps more; None is wanted not to be there.
-
-    Numbers and booleans are as good as the texts that some types give back for them.
-    """
-    if there == UNTOLD:
-        return True
-    if isinstance(wanted, Mapping):
-        return isinstance(there, Mapping) and all(
-            holds(there.get(key), value) for key, value in wanted.items()
-        )
-    if isinstance(wanted, list):
-        return (
-            isinstance(there, list)
-            and len(there) == len(wanted)
-            and all(holds(one, other) for one, other in zip(there, wanted, strict=True))
-        )
-    if there is None or wanted is None:
-        return there is wanted
-    return bool(there == wanted) or _text(there) == _text(wanted)
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, bool) else str(value)
-
-
-def merged(there: Any, wanted: Any) -> Any:
-    """What is there with what is `wanted` laid over it; keys wanted to be None are taken out."""
-    if not isinstance(wanted, Mapping) or not isinstance(there, Mapping):
-        return without_none(wanted)
-    both = {**there, **{key: merged(there.get(key), value) for key, value in wanted.items()}}
-    return {key: value for key, value in both.items() if key not in wanted or wanted[key] is not None}
-
-
 def with_untold(there: Mapping[str, Any], pointers: Sequence[str]) -> dict[str, Any]:
     """The properties read, with `UNTOLD` at the `pointers` of those that are never given back."""
     seen = dict(there)
@@ -224,15 +188,6 @@ def with_untold(there: Mapping[str, Any], pointers: Sequence[str]) -> dict[str, 
         elif isinstance(seen.get(name, {}), Mapping):
             seen[name] = with_untold(seen.get(name, {}), ["/".join(rest)])
     return seen
-
-
-def without_none(value: Any) -> Any:
-    """`value` without the keys whose value is None, at any depth."""
-    if isinstance(value, Mapping):
-        return {key: without_none(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [without_none(item) for item in value]
-    return value
 
 
 def unlike(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:

@@ -21,13 +21,11 @@ from engine.resources._cloud_control import (
     described,
     facts,
     finished,
-    holds,
-    merged,
     patch,
     unlike,
     with_untold,
-    without_none,
 )
+from engine.resources._documents import holds, merged, without_none
 
 if TYPE_CHECKING:
     from engine.world import World

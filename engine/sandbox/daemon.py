@@ -62,6 +62,7 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
     cloud.endpoint = f"http://{places['aws']}"
     works = Works(cloud, folder, settings, listen, f"http://{places['aws']}")
     wires.services.append(works.service)
+    wires.services.append(cloud.kubernetes.service)
     wires.services.append(S3Door(listen["aws"].getsockname()))
     balancers = Balancers(cloud, wires)
     wires.services.append(balancers.service)
@@ -80,7 +81,7 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
     secret, secret_id = secrets.token_urlsafe(24), secrets.token_hex(8)
     control = Control(secret, secret_id, lambda: _end(loop, ended), settle)
     own = {cloud_control.TARGET: cloud_control.CloudControl(ACCOUNT, cloud.resources)}
-    endpoint = Endpoint(listen["aws"], control, cloud.lock, cloud.changed, own, works.apart)
+    endpoint = Endpoint(listen["aws"], control, cloud.lock, cloud.changed, own, cloud.kubernetes, works.apart)
     info = {
         "pid": os.getpid(),
         "aws_endpoint": f"http://{places['aws']}",

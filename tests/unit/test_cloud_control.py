@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from engine.resources._cloud_control import TypeFacts, at, facts_in, holds, merged, patch, unlike, with_untold
+from engine.resources._cloud_control import TypeFacts, at, facts_in, patch, unlike, with_untold
+from engine.resources._documents import holds, merged
 from engine.resources.cloud_control import AwsResource
 
 TAG = {"properties": {"Key": {}, "Value": {}}, "required": ["Key", "Value"]}

@@ -45,11 +45,10 @@ from engine.sandbox.aws import (
     tags,
     teardown,
 )
-from engine.sandbox.aws.cloud_control import Resources
 from engine.sandbox.aws.ecs_requests import Ecs
 from engine.sandbox.aws.ecs_runner import Runner
 from engine.sandbox.aws.guard import Guard
-from engine.sandbox.aws.tokens import Tokens
+from engine.sandbox.kubernetes.api import PREFIX, Api
 from engine.sandbox.sagemaker import service as sagemaker
 
 if TYPE_CHECKING:
@@ -113,8 +112,12 @@ class Cloud:
         """What runs tasks and functions; set once there is something to run them."""
         self.runner.workloads = lambda: self.workloads
         sagemaker.mend(lambda: self.workloads)
-        clusters.mend(lambda region, name: f"{self.endpoint}/_k8s/{region}/{name}")
-        self._tokens, self.resources = kept or (Tokens(), Resources())
+        clusters.mend(
+            lambda region, name: f"{self.endpoint}{PREFIX}{region}/{name}",
+            lambda *place: self.kubernetes.forget(*place),
+        )
+        self._held = kept or snapshot.Held()
+        self.resources = self._held.resources
         self._pool = pool
         self._snapshots = snapshot.Snapshots()
         self._state = state
@@ -128,9 +131,10 @@ class Cloud:
         afters |= rules.AFTER | tags.AFTER | spot.AFTER
         gates = checks.CHECKS | teardown.CHECKS | launches.CHECKS | rules.CHECKS | tags.CHECKS
         gates |= scaling.CHECKS
-        self._guard = Guard(gates, afters, self._tokens, launches.settle, self.changed)
+        self._guard = Guard(gates, afters, self._held.tokens, launches.settle, self.changed)
         self._guard.install()
         self.lock = self._guard.lock
+        self.kubernetes = Api(ACCOUNT, self._held.objects, lambda: self.workloads, self.lock)
 
     def backends(self) -> dict[str, Any]:
         """The EC2 backends by region, of the regions in use."""
@@ -182,5 +186,5 @@ class Cloud:
         started = time.monotonic()
         with self.lock:
             self._late = None
-            snapshot.write(self._state, self._snapshots.take(self._pool, self._tokens, self.resources))
+            snapshot.write(self._state, self._snapshots.take(self._pool, self._held))
         self._took = time.monotonic() - started

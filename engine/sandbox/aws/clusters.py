@@ -18,8 +18,11 @@ from engine.sandbox.aws.mending import replace
 _UPDATES = "{0}/clusters/(?P<name>[^/]+)/updates"
 
 
-def mend(endpoint: Callable[[str, str], str]) -> None:
-    """Puts moto's EKS right; `endpoint` tells where the API of a cluster (region, name) answers."""
+def mend(endpoint: Callable[[str, str], str], gone: Callable[[str, str], None]) -> None:
+    """Puts moto's EKS right.
+
+    `endpoint` tells where the API of a cluster (region, name) answers, `gone` is told once it is deleted.
+    """
     describe, create = EKSBackend.describe_cluster, EKSBackend.create_cluster
     delete = EKSBackend.delete_cluster
 
@@ -38,6 +41,7 @@ def mend(endpoint: Callable[[str, str], str]) -> None:
     def delete_cluster(backend: EKSBackend, name: str) -> Any:
         cluster = delete(backend, name)
         _forget_group(backend, cluster)
+        gone(backend.region_name, name)
         return cluster
 
     replace(EKSBackend, create_cluster=create_cluster, describe_cluster=describe_cluster)

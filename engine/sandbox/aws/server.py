@@ -14,6 +14,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from engine.sandbox.aws import buckets, presigned, strangers, websites
 from engine.sandbox.aws.credentials import answer, refusal
 from engine.sandbox.aws.failures import create_app
+from engine.sandbox.kubernetes.api import PREFIX
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _READS = ("Get", "List", "Describe")
@@ -28,10 +29,10 @@ class _Quiet(MotoRequestHandler):
 class Endpoint:
     """moto's server with the sandbox's own pages under `/_labctl/`.
 
-    It answers on `listener`, which it takes over. `control` answers those pages, `own` the requests whose
-    X-Amz-Target begins so, for services that moto lacks, `apart` those of these paths, which take their time
-    and find the lock open; `changed` is told after
-    each request to a service other than EC2 that may have changed something (EC2's are told by the guard).
+    It answers on `listener`, which it takes over. `control` answers those pages, `clusters` what is for the
+    API of a cluster, `own` the requests whose X-Amz-Target begins so, for services that moto lacks, `apart`
+    those of these paths, which take their time and find the lock open; `changed` is told after each request
+    to a service other than EC2 that may have changed something (EC2's are told by the guard).
     """
 
     def __init__(
@@ -41,10 +42,12 @@ class Endpoint:
         lock: threading.RLock,
         changed: Callable[[], None],
         own: Mapping[str, Application],
+        clusters: Application,
         apart: Mapping[re.Pattern[str], Application] | None = None,
     ) -> None:
         self._apart = apart or {}
         self._own = own
+        self._clusters = clusters
         self._moto = DomainDispatcherApplication(create_app)
         self._control = control
         self._lock = lock
@@ -69,6 +72,12 @@ class Endpoint:
     def _serve(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if environ.get("PATH_INFO", "").startswith("/_labctl/"):
             return self._control(environ, start_response)
+        if environ.get("PATH_INFO", "").startswith(PREFIX):
+            with self._lock:
+                told = self._clusters(environ, start_response)
+                if environ["REQUEST_METHOD"] not in _SAFE:
+                    self._changed()
+            return told
         refused = refusal(environ) or presigned.refusal(environ)
         if refused:
             return answer(refused, environ, start_response)

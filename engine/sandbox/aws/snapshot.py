@@ -10,6 +10,7 @@ import logging
 import os
 import pickle
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,24 @@ from moto.core.base_backend import BackendDict
 from engine.sandbox.aws.addresses import PublicAddresses
 from engine.sandbox.aws.cloud_control import Resources
 from engine.sandbox.aws.tokens import Tokens
+from engine.sandbox.kubernetes.objects import Objects
 
-FORMAT = 3
+FORMAT = 4
 _LEFT_OUT = frozenset({"ssm", "moto_api", "instance_metadata", "sts"})
 """Services whose state is not kept as a whole: what labs make of SSM is kept apart."""
 _UNPICKLABLE = (pickle.PicklingError, AttributeError, TypeError, NotImplementedError, RecursionError)
 _log = logging.getLogger(__name__)
+
+
+@dataclass
+class Held:
+    """What the sandbox keeps of the cloud besides moto."""
+
+    tokens: Tokens = field(default_factory=Tokens)
+    resources: Resources = field(default_factory=Resources)
+    """Of the Cloud Control API."""
+    objects: Objects = field(default_factory=Objects)
+    """Of the clusters of Kubernetes."""
 
 
 class Snapshots:
@@ -33,13 +46,12 @@ class Snapshots:
     def __init__(self) -> None:
         self._unable: set[str] = set()
 
-    def take(self, addresses: PublicAddresses, tokens: Tokens, resources: Resources) -> bytes:
+    def take(self, addresses: PublicAddresses, held: Held) -> bytes:
         """Everything of the cloud that must last, as bytes; to be called while nothing changes it."""
         state: dict[str, Any] = {
             "format": FORMAT,
             "dealt": addresses.dealt,
-            "tokens": tokens,
-            "resources": resources,
+            "held": held,
             "services": _in_use(_LEFT_OUT | self._unable),
             "parameters": _parameters(),
         }
@@ -96,7 +108,7 @@ def write(path: Path, state: bytes) -> None:
     os.replace(fresh, path)
 
 
-def restore(path: Path, addresses: PublicAddresses) -> tuple[Tokens, Resources] | None:
+def restore(path: Path, addresses: PublicAddresses) -> Held | None:
     """Brings back what was written to `path`, and gives what others hold of it.
 
     None where there is nothing, or it cannot be read.
@@ -122,4 +134,5 @@ def restore(path: Path, addresses: PublicAddresses) -> tuple[Tokens, Resources] 
                 backends[account][region] = backend
     for (account, region), named in kept["parameters"].items():
         moto.backends.get_backend("ssm")[account][region]._parameters.update(named)
-    return kept["tokens"], kept["resources"]
+    held: Held = kept["held"]
+    return held

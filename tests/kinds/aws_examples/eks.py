@@ -7,6 +7,7 @@ from typing import Any
 from engine.resource import Resource
 from engine.resources.ec2_network import Ec2VpcSubnet
 from engine.resources.eks import EksCluster, EksFargateProfile, EksNodegroup
+from engine.resources.k8s import K8s
 from tests.kinds.aws_examples import Example
 from tests.kinds.aws_examples.ec2 import a_vpc
 from tests.kinds.aws_examples.iam import a_role
@@ -77,8 +78,56 @@ def fargate_profile(stage: Stage) -> tuple[Resource, Resource | None]:
     return profile, None
 
 
+def a_cluster_with_nodes(stage: Stage) -> str:
+    wanted = a_cluster(stage)
+    stage.make(wanted, "cluster")
+    nodes = EksNodegroup(
+        name="workers",
+        cluster_name=wanted.name,
+        node_role=role_arn(stage, "nodes", "ec2"),
+        subnets=wanted.subnets,
+    )
+    stage.make(nodes, "nodes")
+    return wanted.name
+
+
+def web(replicas: int, text: str) -> list[dict[str, Any]]:
+    labels = {"app": "web"}
+    container = {"name": "web", "image": "httpd:2.4", "ports": [{"containerPort": 80}]}
+    return [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "words"}, "data": {"text": text}},
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "web"},
+            "spec": {
+                "replicas": replicas,
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "web"},
+            "spec": {
+                "type": "LoadBalancer",
+                "selector": labels,
+                "ports": [{"port": 80, "targetPort": 80}],
+            },
+        },
+    ]
+
+
+def k8s(stage: Stage) -> tuple[Resource, Resource | None]:
+    name = a_cluster_with_nodes(stage)
+    first = K8s(cluster_name=name, definition=web(1, "hello"))
+    return first, K8s(cluster_name=name, definition=web(2, "hi")[1:])
+
+
 EXAMPLES: dict[str, Example] = {
     "eks_cluster": cluster,
     "eks_nodegroup": nodegroup,
     "eks_fargate_profile": fargate_profile,
+    "k8s": k8s,
 }
