@@ -80,8 +80,10 @@ apt_install() {
 
 IS_INSTALLED: Final = """\
 version_of() {
-  dpkg-query -W -f='${Status}\\t${Version}\\n' "$1" 2>/dev/null |
-    sed -n 's/^install ok installed\\t//p' | head -n 1
+  dpkg-query -W -f='${db:Status-Status} ${Version}\\n' "$1" 2>/dev/null |
+    while read -r state version; do
+      if [ "$state" = installed ]; then printf '%s\\n' "$version"; break; fi
+    done
 }
 """
 """A shell function that prints the installed version of a package, nothing where it is not installed."""
