@@ -196,6 +196,26 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "something of this name is there already in the account, and this lab did not make it",
         "choose another name, or delete that one if nobody needs it",
     ),
+    "DuplicateRecordException": (
+        "a budget of this name is there already, and this lab did not make it",
+        "choose another name, or delete that one if nobody needs it",
+    ),
+    "DBInstanceAlreadyExists": (
+        "a database of this identifier is there already, and this lab did not make it",
+        "choose another db_instance_identifier, or delete that one if nobody needs it",
+    ),
+    "TrailAlreadyExistsException": (
+        "a trail of this name is there already, and this lab did not make it",
+        "choose another name, or delete that one if nobody needs it",
+    ),
+    "InsufficientS3BucketPolicyException": (
+        "the bucket does not let CloudTrail write to it",
+        "allow cloudtrail.amazonaws.com s3:GetBucketAcl, and s3:PutObject below AWSLogs/, in its policy",
+    ),
+    "HostedZoneNotEmpty": (
+        "the zone still holds records",
+        "delete them first, but for its own NS and SOA",
+    ),
     "DeleteConflict": (
         "something still holds on to it",
         "take away what the message names, then run the same command again",

@@ -119,10 +119,8 @@ class DynamodbTable(InService):
     def _fits(self) -> Self:
         if isinstance(self.billing_mode, Unknown):
             return self
-        provisioned = self.billing_mode == "PROVISIONED"
-        if provisioned != (self.read_capacity is not None and self.write_capacity is not None) and (
-            provisioned or self.read_capacity is not None or self.write_capacity is not None
-        ):
+        units = [self.read_capacity is not None, self.write_capacity is not None]
+        if not all(units) if self.billing_mode == "PROVISIONED" else any(units):
             raise ValueError(
                 "read_capacity and write_capacity go with billing_mode: PROVISIONED, both or none of them"
             )
