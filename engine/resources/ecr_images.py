@@ -173,13 +173,14 @@ class EcrImage(Resource):
         login = _login(world)
         world.job.say(f"pushing {name}")
         # Its own tag first: what was pushed without the other one is found again.
-        engine.push(marked, login)
+        digest = engine.push(marked, login)
         engine.remove(marked)
         try:
             return engine.push(name, login)
         except StepFailed as error:
             if "immutable" not in error.message:
                 raise
+            _delete_images(world, self.repository, [digest])
             words = "write another `tag`, such as one from a variable, or image_tag_mutability: mutable"
             raise StepFailed(error.message, words) from None
 

@@ -20,6 +20,7 @@ from typing import Any, Final
 import moto.backends
 from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult
+from moto.ecr.exceptions import ImageAlreadyExistsException
 from moto.ecr.models import ECRBackend, Image, Repository
 from moto.ecr.responses import ECRResponse
 
@@ -106,6 +107,12 @@ class EcrShelf:
             backend = moto.backends.get_backend("ecr")[self._account][region]
             try:
                 backend.put_image(repository, manifest.decode(), tag, media_type)
+            except ImageAlreadyExistsException as refused:
+                words = (
+                    f"tag invalid: The image tag '{tag}' already exists in the '{repository}' repository and "
+                    "cannot be overwritten because the tag is immutable."
+                )
+                raise RefusedError(400, "TAG_INVALID", words) from refused
             except ServiceException as refused:
                 raise RefusedError(400, "TAG_INVALID", str(refused.message)) from refused
         self._changed()
