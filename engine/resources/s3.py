@@ -13,7 +13,7 @@ from engine.aws.tags import is_made_by, narrow, tag_list, tags_for
 from engine.by_hand import aws, json_word, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown, holds_unknown
-from engine.resource import Fixed, Id, Output, Place, Resource, Values, plain
+from engine.resource import Fixed, Id, Output, Place, Resource, Values
 from engine.resources import _s3_rules as rules
 from engine.resources._aws import finish, iam_actions
 from engine.resources._policy import canonical, document
@@ -29,6 +29,7 @@ from engine.resources._s3 import (
     unhindered,
     website_domain,
 )
+from engine.resources._s3_by_hand import settings_by_hand
 from engine.resources._s3_reading import FORCE, read_buckets
 
 if TYPE_CHECKING:
@@ -297,10 +298,11 @@ class S3Bucket(Resource):
             world,
             "put_bucket_encryption",
             Bucket=name,
-            ServerSideEncryptionConfiguration=self._encryption(),
+            ServerSideEncryptionConfiguration=self.encryption_sent(),
         )
 
-    def _encryption(self) -> dict[str, Any]:
+    def encryption_sent(self) -> dict[str, Any]:
+        """ServerSideEncryptionConfiguration."""
         default: dict[str, Any] = {"SSEAlgorithm": self.encryption}
         if self.encryption_key_id is not None:
             default["KMSMasterKeyID"] = self.encryption_key_id
@@ -432,7 +434,7 @@ class S3Bucket(Resource):
 
     def _set_by_hand(self, name: str, changed: Collection[str]) -> list[str]:
         lines = []
-        for field, (command, option, value) in self._settings_by_hand().items():
+        for field, (command, option, value) in settings_by_hand(self).items():
             if field not in changed:
                 continue
             start = f"aws s3api {command} --bucket {name}"
@@ -441,60 +443,6 @@ class S3Bucket(Resource):
             lines.append(f"# what is in {name} {'may' if self.force else 'must not'} be deleted with it")
         # As `_set` does it: the block on public policies goes before one is put.
         return sorted(lines, key=lambda line: "put-bucket-policy" in line)
-
-    def _settings_by_hand(self) -> dict[str, tuple[str, str, str | None]]:
-        site = None if holds_unknown(self.website) else rules.website_sent(self.website)
-        versions = "Enabled" if self.versioning else "Suspended"
-        speed = "Enabled" if self.accelerate_enabled else "Suspended"
-        payer = "Requester" if self.requester_pays else "BucketOwner"
-        return {
-            "object_ownership": (
-                "put-bucket-ownership-controls",
-                "ownership-controls",
-                json_word({"Rules": [{"ObjectOwnership": self.object_ownership}]}),
-            ),
-            "public_access": (
-                "put-public-access-block",
-                "public-access-block-configuration",
-                json_word(_or_plain(self.public_access, rules.access_sent)),
-            ),
-            "policy": ("put-bucket-policy", "policy", json_word(self.policy))
-            if self.policy
-            else ("delete-bucket-policy", "", None),
-            "versioning": ("put-bucket-versioning", "versioning-configuration", f"Status={versions}"),
-            "encryption": (
-                "put-bucket-encryption",
-                "server-side-encryption-configuration",
-                json_word(self._encryption()),
-            ),
-            "lifecycle": (
-                "put-bucket-lifecycle-configuration",
-                "lifecycle-configuration",
-                json_word({"Rules": [_or_plain(rule, rules.rule_sent) for rule in self.lifecycle]}),
-            )
-            if self.lifecycle
-            else ("delete-bucket-lifecycle", "", None),
-            "website": ("put-bucket-website", "website-configuration", json_word(site))
-            if site
-            else ("delete-bucket-website", "", None),
-            "cors": (
-                "put-bucket-cors",
-                "cors-configuration",
-                json_word({"CORSRules": [_or_plain(rule, rules.cors_sent) for rule in self.cors]}),
-            )
-            if self.cors
-            else ("delete-bucket-cors", "", None),
-            "requester_pays": (
-                "put-bucket-request-payment",
-                "request-payment-configuration",
-                f"Payer={payer}",
-            ),
-            "accelerate_enabled": (
-                "put-bucket-accelerate-configuration",
-                "accelerate-configuration",
-                f"Status={speed}",
-            ),
-        }
 
     @classmethod
     def retag_by_hand(cls, id: str, there: Values, tags: Mapping[str, str | None]) -> list[str]:
@@ -543,11 +491,6 @@ def _force_tag(there: Values) -> dict[str, str]:
 
 def _by_id(listed: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {rule["rule_id"]: rule for rule in listed}
-
-
-def _or_plain(value: Any, sent: Callable[[Any], Any]) -> Any:
-    """As S3 is sent it; where something in it is unknown, as the playbook has it."""
-    return plain(value) if holds_unknown(value) else sent(value)
 
 
 def _json(policy: Mapping[str, Any]) -> str:
