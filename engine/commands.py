@@ -363,6 +363,9 @@ def _remember_use(item: Planned, request: Request, report: Report, run: str) -> 
     destroyed = request.destroy and not ledger.entries(lab.name)
     if destroyed:
         ledger.keep_outputs(lab.name, None)
+        for called in lab.used_hosts:
+            # Until it is used again it may be made anew, and have other host keys then.
+            item.site.world.hosts.forget(called)
     elif not request.destroy:
         ledger.keep_outputs(lab.name, uses.to_keep(lab, report.outputs))
     if destroyed or not request.destroy:
