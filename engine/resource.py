@@ -137,6 +137,8 @@ class Resource(Fields):
     """Others can live on it: it tells a `Machine`."""
     already_there: ClassVar[bool] = False
     """It is there without any cloud, and the user's own SSH settings may say how to reach it."""
+    runs_code: ClassVar[bool] = False
+    """What it runs is the playbook's own code: a task, a function, an image that is built."""
     takes_along: ClassVar[bool] = False
     """What lives on it vanishes with it, so it need not be deleted piece by piece."""
 

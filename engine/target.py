@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engine.hosts.keys import Passphrases
     from engine.hosts.log import RunLog
     from engine.lab import Lab, Target
+    from engine.resource import Resource
 
 SANDBOX_CREDENTIALS = ("labctl", "sandbox")
 
@@ -106,10 +107,12 @@ def ledger_folder(ledger: str) -> Path:
     return Path(ledger).resolve().parent
 
 
-def place(target: Target) -> str:
-    """Where `target` is, in words for the first line of every command."""
+def place(target: Target, kinds: Iterable[type[Resource]] = ()) -> str:
+    """Where `target` is, in words for the first line of every command about a lab with these `kinds`."""
     if target.sort == "sandbox":
-        return "embedded sandbox, nothing is billed"
+        words = "embedded sandbox, nothing is billed"
+        runs = target.sandbox.get("workloads") != "none" and any(kind.runs_code for kind in kinds)
+        return f"{words}; its code runs as processes of this machine" if runs else words
     if target.sort == "ssh":
         return "your own machines, over SSH"
     words = [f"AWS {target.region}"]

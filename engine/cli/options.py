@@ -222,7 +222,8 @@ def greet(terminal: Terminal, labs: Sequence[Lab]) -> None:
     names = labs[0].name
     if len(labs) > 1:
         names = f"{names.partition('/')[0]}, {len(labs)} labs"
-    terminal.greet(f"{names} · {place(labs[0].target)}")
+    kinds = {declared.kind for lab in labs for declared in lab.resources.values()}
+    terminal.greet(f"{names} · {place(labs[0].target, kinds)}")
 
 
 def heading(terminal: Terminal, lab: Lab, labs: Sequence[Lab]) -> None:

@@ -68,6 +68,7 @@ class EcrImage(Resource):
     """
 
     kind: ClassVar[str] = "ecr_image"
+    runs_code: ClassVar[bool] = True
     actions: ClassVar[Sequence[str]] = iam_actions(
         "ecr",
         "BatchCheckLayerAvailability BatchDeleteImage CompleteLayerUpload DescribeImages "

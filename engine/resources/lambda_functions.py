@@ -76,6 +76,7 @@ class LambdaFunction(Resource):
     """
 
     kind: ClassVar[str] = "lambda_function"
+    runs_code: ClassVar[bool] = True
     tagged: ClassVar[bool] = True
     actions: ClassVar[Sequence[str]] = (
         *iam_actions("ec2", "DescribeNetworkInterfaces DescribeSecurityGroups DescribeSubnets DescribeVpcs"),
