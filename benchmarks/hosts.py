@@ -2,6 +2,7 @@
 
     python benchmarks/hosts.py                            1, 5 and 10 hosts, 0 and 40 ms away: about an hour
     python benchmarks/hosts.py --hosts 1 --delays 0 --repeats 1      a first impression, three minutes
+    python benchmarks/hosts.py --hosts "" --add a.json b.json        the table of what was measured before
     python benchmarks/hosts.py --clean                    removes what a killed run has left
 
 It needs Docker, the `ssh` command, and labctl installed beside the Python that runs it. Ansible and pyinfra
@@ -128,7 +129,7 @@ def main() -> int:
         return 0
     say = _say
     programs = {name: environment(BUILD / name, name, say) for name in INSTALLED if name in given.tools}
-    results: list[Measured] = []
+    results = [Measured(**one) for file in given.add for one in json.loads(Path(file).read_text())]
     for count in given.hosts:
         with (
             tempfile.TemporaryDirectory(prefix="labctl-benchmark-") as folder,
@@ -143,11 +144,12 @@ def main() -> int:
                             f"{measured.hosts} hosts, {measured.delay} ms: {measured.tool}, {measured.row}: "
                             f"{measured.seconds:.2f} s, {measured.processor:.2f} s of processor time a host"
                         )
+                if given.json:
+                    text = json.dumps([asdict(one) for one in results], indent=1)
+                    Path(given.json).write_text(text + "\n")
             for bench in benches:
                 for tool in bench.tools:
                     tool.forget()
-        if given.json:
-            Path(given.json).write_text(json.dumps([asdict(one) for one in results], indent=1) + "\n")
     for name, folder in programs.items():
         print(version(folder / name))
     print(table(results))
@@ -216,7 +218,7 @@ def _arguments() -> argparse.Namespace:
     )
 
     def numbers(text: str) -> list[int]:
-        return [int(part) for part in text.split(",")]
+        return [int(part) for part in text.split(",") if part]
 
     parser.add_argument("--hosts", type=numbers, default=[1, 5, 10], help="how many hosts, as in 1,5,10")
     parser.add_argument(
@@ -227,6 +229,7 @@ def _arguments() -> argparse.Namespace:
         "--tools", type=lambda text: text.split(","), default=list(TOOLS), help=f"of {','.join(TOOLS)}"
     )
     parser.add_argument("--json", help="a file for every single measurement")
+    parser.add_argument("--add", nargs="+", default=[], help="such files, for the table to have these, too")
     parser.add_argument("--clean", action="store_true", help="remove what a killed run has left")
     return parser.parse_args()
 
