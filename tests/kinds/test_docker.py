@@ -6,6 +6,8 @@ Everything made there is named labctl-test-….
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -468,3 +470,13 @@ def test_values_of_a_container_without_anything() -> None:
     values = DockerContainer.parse("x", 0, b"asked stays 0 \n" + json.dumps(shown).encode() + b"\n{}\n")
     assert values is not None
     assert (values["running"], values["owner"], values["env"]) == (False, None, {})
+
+
+def test_a_look_at_a_container_starts_docker_twice(tmp_path: Path) -> None:
+    calls, program = tmp_path / "calls", tmp_path / "docker"
+    program.write_text(f"#!/bin/sh\necho \"$1 $2\" >>{calls}\necho 'image sha256:1'\necho '{{}}'\n")
+    program.chmod(0o755)
+    web = container(name="web", image="httpd:2.4")
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    subprocess.run(["sh", "-c", web.look("web", web)], env={"PATH": path}, check=True, capture_output=True)
+    assert calls.read_text().splitlines() == ["container inspect", "image inspect"]
