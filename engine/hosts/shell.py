@@ -65,6 +65,7 @@ def hasten(transport: Transport) -> None:
         with suppress(SSHException, OSError, EOFError):
             channel = transport.open_session(timeout=_OPENING)
             channel.exec_command("exit")
+            channel.status_event.wait(_OPENING)
             channel.close()
 
     threading.Thread(target=ask, daemon=True).start()
