@@ -304,12 +304,12 @@ def no_shell(name: str, login: str, stdout: bytes, stderr: bytes) -> tuple[str, 
     told = (stdout + b"\n" + stderr).decode("utf-8", "replace").strip()
     lines = [line.strip() for line in told.splitlines() if line.strip()]
     if "Please login as the user" in told:
-        said = next(line for line in lines if "Please login as the user" in line)
+        said = next(line for line in lines if "Please login as the user" in line).rstrip(".")
         words = said.split('"')
         user = words[1] if len(words) > 1 else ""
         return (
             f"{name} does not work for the user {login}: it says “{said}”",
-            f"ssh: {{user: {user}}}" if user else "log in as another user",
+            f"write ssh: {{user: {user}}} in the playbook" if user else "log in as another user",
         )
     if "sudo" in told and ("password" in told or "terminal" in told or "askpass" in told):
         return (

@@ -296,9 +296,9 @@ def test_root_is_told_who_to_log_in_as(boot: Boot) -> None:
     said = boot.attempt("name: probe, command: {cmd: id}", edit=lambda book: as_root)
     assert (
         "here does not work for the user root: it says “Please login as the user "
-        '"ubuntu" rather than the user "root".”'
+        '"ubuntu" rather than the user "root"”'
     ) in flat(said.out)
-    assert "ssh: {user: ubuntu}" in said.out
+    assert "write ssh: {user: ubuntu} in the playbook" in said.out
 
 
 def test_sudo_that_asks_for_a_password(boot: Boot) -> None:

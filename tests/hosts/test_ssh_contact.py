@@ -138,7 +138,7 @@ def test_please_login_as_another_user(lab: LabHosts, start_sshd: Start, key: Pat
         lab.hosts.glance("bastion").run("true", user=lab.user)
     assert time.monotonic() - began < 150
     assert f"bastion does not work for the user {login()}: it says “Please login as" in message(caught)
-    assert caught.value.remedy == "ssh: {user: ubuntu}"
+    assert caught.value.remedy == "write ssh: {user: ubuntu} in the playbook"
 
 
 @pytest.mark.parametrize(
