@@ -110,9 +110,9 @@ def ledger_folder(ledger: str) -> Path:
 def place(target: Target, kinds: Iterable[type[Resource]] = ()) -> str:
     """Where `target` is, in words for the first line of every command about a lab with these `kinds`."""
     if target.sort == "sandbox":
-        words = "embedded sandbox, nothing is billed"
+        where = "embedded sandbox, nothing is billed"
         runs = target.sandbox.get("workloads") != "none" and any(kind.runs_code for kind in kinds)
-        return f"{words}; its code runs as processes of this machine" if runs else words
+        return f"{where}; its code runs as processes of this machine" if runs else where
     if target.sort == "ssh":
         return "your own machines, over SSH"
     words = [f"AWS {target.region}"]
