@@ -108,6 +108,7 @@ def _data(running: Running | None) -> dict[str, Any]:
         "pid": running.pid,
         "aws_endpoint": running.aws_endpoint,
         "socks_proxy": running.socks_proxy,
+        "docker_host": running.docker_host,
         "directory": str(running.directory),
     }
 
@@ -122,6 +123,7 @@ def _tell(terminal: Terminal, running: Running | None, as_json: bool) -> None:
             ("AWS API", f"{running.aws_endpoint}  (credentials labctl / sandbox)"),
             ("network", f"SOCKS5 at {running.socks_proxy}"),
             ("", f"curl --proxy socks5h://{running.socks_proxy} URL"),
+            ("images", f"DOCKER_HOST={running.docker_host} builds and pushes them"),
             ("directory", str(running.directory)),
         ]
         from engine.render.paint import columns
