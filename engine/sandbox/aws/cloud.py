@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-os.environ.update(  # read by moto when it is imported
-    MOTO_EC2_LOAD_DEFAULT_AMIS="true",
-    MOTO_ENABLE_AMI_VALIDATION="true",
-    MOTO_ENABLE_KEYPAIR_VALIDATION="true",
-    MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION="true",
-    MOTO_ALLOW_NONEXISTENT_REGION="false",
-)
 
 import moto.backends
 
