@@ -284,7 +284,8 @@ class ApiGateway(Resource):
             lines.append(f"aws apigatewayv2 create-route --api-id {own} --route-key {word(key)} {target}")
             lines.append(
                 f"aws lambda add-permission --function-name {word(function)} --action lambda:InvokeFunction "
-                f'--principal apigateway.amazonaws.com --statement-id "labctl-"{own}'
+                f'--principal apigateway.amazonaws.com --statement-id "labctl-"{own} '
+                f'--source-arn "arn:aws:execute-api:*:*:"{own}"/*"'
             )
         return lines
 

@@ -251,8 +251,10 @@ class EcrImage(Resource):
         if isinstance(build, Unknown):
             return "--platform linux/amd64"
         args = [f"--build-arg {key}={word(value)}" for key, value in _pairs(build.args)]
-        more = options(target=build.target) if build.target else ""
-        return " ".join(filter(None, [f"--platform {word(build.platform)}", *args, more]))
+        more = [options(target=build.target)] if build.target else []
+        if build.dockerfile != "Dockerfile" and isinstance(build.path, LocalFolder):
+            more.append(f"-f {word(build.path.path / build.dockerfile)}")
+        return " ".join([f"--platform {word(build.platform)}", *args, *more])
 
     def _told(self, uri: str) -> list[str]:
         asked = (
