@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.addresses import around, is_part
 from engine.by_hand import word
 from engine.lab import Lab, Need
+from engine.load import load
 from engine.refs import Ref, Unknown
 from engine.templating import construct, fill, scope_of
 from tests.unit.language_stage import Desk, World
 
+ROOT = Path(__file__).parents[2]
 NET = """
 name: net
 vars:
@@ -293,3 +297,53 @@ def test_own_machines_serve_included_playbooks(desk: Desk) -> None:
     text = "resources: [{name: net, include: common/net.yml}]"
     told = desk.wrong(text, inventory="own.yml")
     assert told[0].startswith("`ec2_vpc_net` needs a cloud, and the inventory says `target: ssh`")
+
+
+def shapes(lab: Lab, prefix: str = "") -> dict[str, Any]:
+    """By address without `prefix`, what is wanted and needed; what is not known yet by what it hangs on."""
+
+    def own(address: str) -> str:
+        assert address.startswith(prefix)
+        return address[len(prefix) :]
+
+    def known(value: Any) -> Any:
+        if isinstance(value, Unknown):
+            return sorted((own(ref.address), ref.output) for ref in value.refs)
+        if isinstance(value, dict):
+            return {key: known(item) for key, item in value.items()}
+        return [known(item) for item in value] if isinstance(value, list) else value
+
+    scope = scope_of(lab, {})
+    return {
+        own(address): (
+            known(construct(declared, scope).wanted()),
+            {(own(need.address), need.sort) for need in declared.needs},
+            declared.host and own(declared.host),
+            declared.ssh and declared.ssh.via and own(declared.ssh.via),
+        )
+        for address, declared in lab.resources.items()
+    }
+
+
+@pytest.mark.parametrize("given", [{}, {"network": "own", "private_egress": "nat_gateway"}], ids=str)
+def test_a_whole_lab_is_the_same_when_included(
+    given: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("playbooks", "templates", "inventory"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    # Of the same name, so that names made of the lab's are the same.
+    Path("playbooks/whole.yml").write_text(
+        f"name: hw02\nresources: [{{name: all, include: hw02.yml, vars: {given}}}]"
+    )
+
+    def lab(playbook: str, variables: dict[str, str]) -> Lab:
+        inventory = Path("inventory/sandbox.yml")
+        [made] = load(Path(playbook), inventory, variables=variables, student=None, outside=World())
+        return made
+
+    alone, whole = lab("playbooks/hw02.yml", given), lab("playbooks/whole.yml", {})
+    assert shapes(whole, "all.") == shapes(alone)
+    assert [check.name for check in whole.checks] == [f"all: {check.name}" for check in alone.checks]
+    assert whole.spaces["all"].outputs == alone.outputs
+    assert whole.spaces["all"].sensitive == alone.sensitive_outputs

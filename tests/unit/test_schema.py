@@ -38,7 +38,7 @@ def test_it_is_a_schema_that_any_program_can_read() -> None:
     assert made["$defs"]["ec2_security_group"]["description"]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "playbooks").rglob("*.yml")), ids=lambda path: path.stem)
 def test_the_shipped_playbooks_fit(path: Path) -> None:
     node = read(path)
     assert node is not None
