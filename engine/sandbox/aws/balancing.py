@@ -111,6 +111,7 @@ def mend(pool: PublicAddresses) -> None:
         return list(modify(backend, arns, names))
 
     def delete(backend: Any, arn: str) -> None:
+        _refuse_protected(backend, arn)
         remove(backend, arn)
         give_back(backend.ec2_backend, arn)
 
@@ -135,6 +136,13 @@ def mend(pool: PublicAddresses) -> None:
     )
     replace(FakeLoadBalancer, activate=_activate)
     replace(FakeTargetGroup, health_for=_health_for)
+
+
+def _refuse_protected(backend: Any, arn: str) -> None:
+    there = backend.load_balancers.get(arn)
+    if there is not None and there.attrs.get("deletion_protection.enabled") == "true":
+        words = f"Load balancer '{arn}' cannot be deleted because deletion protection is enabled"
+        raise ELBClientError("OperationNotPermitted", words)
 
 
 def _subnets(backend: Any, ids: Any) -> list[Any]:

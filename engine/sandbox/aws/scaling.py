@@ -60,6 +60,8 @@ def _one(group: Any, data: dict[str, Any], tags: dict[str, str]) -> Any:
             {"ResourceType": "instance", "Tags": [{"Key": key, "Value": tags[key]} for key in tags]},
         ],
     }
+    if data.get("UserData") is not None:
+        params["UserData"] = str(data["UserData"])
     subnet = subnets[next(_turns) % len(subnets)] or None
     nics = [dict(nic) for nic in data.get("NetworkInterfaces") or ()]
     if nics:
