@@ -87,6 +87,19 @@ class TestAPlaybook:
         lab = desk.lab(text.replace("[1:3]", "[1:3]"), world())
         assert fill(lab.outputs, scope_of(lab, {})) == {"ip": "203.0.113.9"}
 
+    def test_that_is_included_uses_it_by_its_own_name(self, desk: Desk) -> None:
+        desk.write("playbooks/inner.yml", USER)
+        lab = desk.lab("uses: {b: base}\nresources: [{name: part, include: inner.yml}]", world())
+        ssh = lab.resources["part.host"].ssh
+        assert ssh is not None
+        assert ssh.via == "part.base.net.jump"
+        assert (
+            lab.used_hosts["part.base.net.jump"]
+            == lab.used_hosts["b.net.jump"]
+            == ("base@sandbox", "net.jump")
+        )
+        assert lab.uses == (Use("base@sandbox", frozenset({"ip", "nets"}), frozenset({"net.jump"})),)
+
     def test_of_a_roster_uses_one_base(self, desk: Desk) -> None:
         desk.write("inventory/class.yml", "target: sandbox\nstudents: class.csv\nvars: {of: base@sandbox}")
         desk.write("inventory/class.csv", "name\nann\nbob\n")
