@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import subprocess
 import sys
 import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import pwd
 
 _SKIPPED: Final = ("__pycache__", "test", "tests", "idlelib", "tkinter", "lib2to3", "config-*")
 
@@ -25,7 +27,11 @@ class Interpreter:
 
 def nobody() -> pwd.struct_passwd | None:
     """Whom workloads run as, where the sandbox runs as root; None where it does not."""
-    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+    if os.name != "posix" or os.geteuid() != 0:
+        return None
+    import pwd  # Windows has none
+
+    return pwd.getpwnam("nobody")
 
 
 def as_nobody() -> dict[str, Any]:
