@@ -17,7 +17,7 @@ def policies_by_hand(
     """Commands that attach and put policies, and detach those that are `gone` (ARNs)."""
     whose = {f"{sort}_name": name}
     lines = [
-        aws(f"attach-{sort}-policy", service="iam", **whose, policy_arn=_arn_by_hand(item))
+        aws(f"attach-{sort}-policy", service="iam", **whose, policy_arn=arn_by_hand(item))
         for item in managed
         if item != OTHERS_STAY
     ]
@@ -28,10 +28,18 @@ def policies_by_hand(
     return lines
 
 
-def _arn_by_hand(item: Any) -> Any:
-    if isinstance(item, Unknown) or item.startswith("arn:"):
+def arn_by_hand(item: Any) -> Any:
+    """A managed policy as commands name it; a bare name is taken for one of AWS's."""
+    if item is None or isinstance(item, Unknown) or item.startswith("arn:"):
         return item
     return f"arn:aws:iam::aws:policy/{item}"
+
+
+def path_by_hand(path: Any) -> str:
+    """A path as a word of the shell, which a quoted ~ would not lead home."""
+    if isinstance(path, str) and path.startswith("~/"):
+        return "~/" + word(path[2:])
+    return word(path)
 
 
 def list_by_hand(
@@ -60,4 +68,4 @@ def delete_by_hand(sort: str, there: Values, id: str | None) -> list[str]:
     for name in there.get("inline_policies") or ():
         lines.append(f"aws iam delete-{sort}-policy {whose} --policy-name {word(name)}")
     file = there.get("password_file")
-    return [*lines, f"aws iam delete-{sort} {whose}", *([f"rm -f {file}"] if file else [])]
+    return [*lines, f"aws iam delete-{sort} {whose}", *([f"rm -f {path_by_hand(file)}"] if file else [])]

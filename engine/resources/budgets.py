@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, narrow, readable, tag_list, tags_for, tags_in, widened
-from engine.by_hand import aws, json_word, word
+from engine.by_hand import json_word, word
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Resource, Values, plain
 from engine.resources._aws import iam_actions, sorted_out
@@ -208,7 +208,7 @@ class Budget(Resource):
             "BudgetName": self.name,
             "BudgetType": self.budget_type.upper(),
             "TimeUnit": self.time_unit.upper(),
-            "BudgetLimit": {"Amount": f"{self.limit.amount:f}", "Unit": self.limit.unit},
+            "BudgetLimit": {"Amount": _amount(self.limit.amount), "Unit": self.limit.unit},
         }
         if self.cost_filters is not None:
             budget["CostFilters"] = self.cost_filters
@@ -262,7 +262,7 @@ class Budget(Resource):
             if key not in wanted:
                 _quietly(world, "delete_notification", BudgetName=id, Notification=_notification(alert))
         for key, alert in wanted.items():
-            about = {"BudgetName": id, "Notification": _notification(alert)}
+            about: dict[str, Any] = {"BudgetName": id, "Notification": _notification(alert)}
             if key not in there:
                 _ask(world, "create_notification", **about, Subscribers=_subscribers(alert))
                 continue
@@ -279,7 +279,7 @@ class Budget(Resource):
     def retag(cls, world: World, id: str, there: Values, tags: Mapping[str, str | None]) -> None:
         """TagResource for what is missing or other, UntagResource for what is no longer wanted."""
         wanted, gone = sorted_out(tags)
-        arn = {"ResourceARN": str(there["arn"])}
+        arn: dict[str, Any] = {"ResourceARN": str(there["arn"])}
         if wanted:
             _send(world, "tag_resource", **arn, ResourceTags=tag_list(narrow(wanted)))
         if gone:
@@ -335,14 +335,24 @@ class Budget(Resource):
             lines.append(f"aws budgets update-budget {whose} --new-budget {json_word(self._budget({}))}")
         if "alerts" in changed:
             held = _by_key(self._beside.there.get("alerts") or [])
-            named = aws("create-notification", service="budgets", budget_name=self.name)
-            lines += [
-                f"{named} {whose} --notification {json_word(_notification(alert))} "
-                f"--subscribers {json_word(_subscribers(alert))}"
-                for alert in alerts
-                if _key(alert) not in held
-            ]
+            for alert in alerts:
+                lines += self._alert_by_hand(whose, alert, held.get(_key(alert)))
         return lines
+
+    def _alert_by_hand(self, whose: str, alert: Mapping[str, Any], held: tuple[Any, ...] | None) -> list[str]:
+        """Commands that make an alert, or change who is told by it."""
+        about = f"--budget-name {word(self.name)} --notification {json_word(_notification(alert))}"
+        wanted = _subscribers(alert)
+        if held is None:
+            people = json_word(wanted)
+            return [f"aws budgets create-notification {whose} {about} --subscribers {people}"]
+        there = _subscribers({"email": held[0], "sns": held[1]})
+        changes = [("create", one) for one in wanted if one not in there]
+        changes += [("delete", one) for one in there if one not in wanted]
+        return [
+            f"aws budgets {verb}-subscriber {whose} {about} --subscriber {json_word(one)}"
+            for verb, one in changes
+        ]
 
 
 def _send(world: World, operation: str, *, retry: bool = True, **params: Any) -> dict[str, Any]:
@@ -438,6 +448,11 @@ def _at(key: tuple[Any, ...]) -> str:
 
 def _money(limit: Mapping[str, Any]) -> str:
     return f"{limit['amount']:g} {limit['unit']}"
+
+
+def _amount(amount: float) -> str:
+    """As AWS writes it: without zeros at the end, and never 1e+06."""
+    return f"{amount:.10f}".rstrip("0").rstrip(".")
 
 
 def _spent(spend: Mapping[str, Any] | None) -> str | None:

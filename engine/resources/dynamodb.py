@@ -119,11 +119,18 @@ class DynamodbTable(InService):
     def _fits(self) -> Self:
         if isinstance(self.billing_mode, Unknown):
             return self
-        units = [self.read_capacity is not None, self.write_capacity is not None]
-        if not all(units) if self.billing_mode == "PROVISIONED" else any(units):
+        own = [self.read_capacity is not None, self.write_capacity is not None]
+        if not all(own) if self.billing_mode == "PROVISIONED" else any(own):
             raise ValueError(
                 "read_capacity and write_capacity go with billing_mode: PROVISIONED, both or none of them"
             )
+        for index in plain(self.indexes or []) if not isinstance(self.indexes, Unknown) else ():
+            units = index.get("read_capacity") is not None and index.get("write_capacity") is not None
+            if _is_global(index) and units != (self.billing_mode == "PROVISIONED"):
+                raise ValueError(
+                    f"the index {index['name']} has read_capacity and write_capacity of its own with "
+                    "billing_mode: PROVISIONED, and none without"
+                )
         return self
 
     def foreseen(self) -> str | None:
@@ -215,8 +222,7 @@ class DynamodbTable(InService):
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
         """UpdateTable, one sort of change a request, as AWS wants it; each is waited for."""
         if changed & {"billing_mode", "read_capacity", "write_capacity"}:
-            more = _throughput(self._own())
-            self._change(world, id, BillingMode=self.billing_mode, **more)
+            self._change_units(world, id)
         if "table_class" in changed and self.table_class:
             self._change(world, id, TableClass=self.table_class)
         if "deletion_protection" in changed:
@@ -239,6 +245,20 @@ class DynamodbTable(InService):
         )
         _until_active(world, id)
 
+    def _change_units(self, world: World, id: str) -> None:
+        """The way it is billed, for the table and the indexes that it has and keeps."""
+        more = _throughput(self._own())
+        held = _by_name(_values(ask(world, "dynamodb", "describe_table", TableName=id)["Table"])["indexes"])
+        wanted = _by_name(plain(self.indexes or []))
+        if more:
+            updates = [
+                {"Update": {"IndexName": name, **(_throughput(wanted.get(name, {})) or more)}}
+                for name, item in held.items()
+                if _is_global(item)
+            ]
+            more |= {"GlobalSecondaryIndexUpdates": updates} if updates else {}
+        self._change(world, id, BillingMode=self.billing_mode, **more)
+
     def _change_stream(self, world: World, id: str) -> None:
         there = ask(world, "dynamodb", "describe_table", TableName=id)["Table"]
         if (there.get("StreamSpecification") or {}).get("StreamEnabled"):
@@ -251,10 +271,13 @@ class DynamodbTable(InService):
         held = _by_name(_values(ask(world, "dynamodb", "describe_table", TableName=id)["Table"])["indexes"])
         wanted = _by_name(plain(self.indexes or []))
         for name, item in held.items():
-            if _is_global(item) and wanted.get(name) != item:
+            if _is_global(item) and not _same_index(wanted.get(name), item):
                 self._change(world, id, GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": name}}])
+            elif _is_global(item) and wanted[name] != item:
+                units = {"IndexName": name, **_throughput(wanted[name])}
+                self._change(world, id, GlobalSecondaryIndexUpdates=[{"Update": units}])
         for name, item in wanted.items():
-            if _is_global(item) and held.get(name) != item:
+            if _is_global(item) and not _same_index(held.get(name), item):
                 make = {"Create": {**_request(item, None), **_throughput(item)}}
                 update = {"GlobalSecondaryIndexUpdates": [make]}
                 self._change(world, id, AttributeDefinitions=self._attributes(), **update)
@@ -322,6 +345,12 @@ class DynamodbTable(InService):
             command += f" --key-schema {json_word(_schema(self.hash_key_name, self.range_key_name))}"
             units = _throughput(self._own()).get("ProvisionedThroughput")
             command += f" --provisioned-throughput {json_word(units)}" if units else ""
+            indexes = plain(self.indexes or [])
+            for sort, chosen in (
+                ("global", [{**_request(i, None), **_throughput(i)} for i in indexes if _is_global(i)]),
+                ("local", [_request(i, self.hash_key_name) for i in indexes if not _is_global(i)]),
+            ):
+                command += f" --{sort}-secondary-indexes {json_word(chosen)}" if chosen else ""
             lines = [command, wait]
         elif changed - {"ttl_attribute"}:
             lines = [
@@ -396,6 +425,14 @@ def _by_name(items: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
             one.pop("hash_key_name", None)
         found[str(one["name"])] = one
     return found
+
+
+def _same_index(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> bool:
+    """Whether two indexes are the same but for their units."""
+    units = ("read_capacity", "write_capacity")
+    return one is not None and all(
+        one.get(key) == other.get(key) for key in {*one, *other} if key not in units
+    )
 
 
 def _is_global(item: Mapping[str, Any]) -> bool:

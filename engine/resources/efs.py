@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, tags_in, widened
-from engine.by_hand import assign, aws, told, variable, word
+from engine.by_hand import assign, aws, json_word, told, variable, word
 from engine.refs import Ref, Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Values, plain
 from engine.resources._aws import finish, iam_actions, insist, seconds
@@ -124,8 +124,7 @@ class Efs(InService):
 
     def _lifecycle(self, world: World, id: str) -> None:
         days = self.transition_to_ia
-        one = "AFTER_1_DAY" if days == "1" else f"AFTER_{days}_DAYS"
-        policies = [] if days in (None, "None") else [{"TransitionToIA": one}]
+        policies = [] if days in (None, "None") else [{"TransitionToIA": _after(str(days))}]
         ask(world, "efs", "put_lifecycle_configuration", FileSystemId=id, LifecyclePolicies=policies)
 
     def _mend_targets(self, world: World, id: str) -> None:
@@ -279,11 +278,20 @@ class Efs(InService):
                     security_groups=target.security_groups,
                 )
                 lines.append(f"{command} --file-system-id {own}")
+        days = self.transition_to_ia
+        if days not in (None, "None") and (action == "create" or "transition_to_ia" in changed):
+            policies = json_word([{"TransitionToIA": _after(str(days))}])
+            command = f"aws efs put-lifecycle-configuration --file-system-id {own}"
+            lines.append(f"{command} --lifecycle-policies {policies}")
         if "dns_name" in self._beside.needed:
             name = variable(self._address, "dns_name")
             lines.append(f"{name}={own}.efs.$AWS_DEFAULT_REGION.amazonaws.com")
         asked = f"aws efs describe-file-systems --file-system-id {own}"
         return [*lines, *told(self, asked, {"arn": "FileSystems[0].FileSystemArn"})]
+
+
+def _after(days: str) -> str:
+    return "AFTER_1_DAY" if days == "1" else f"AFTER_{days}_DAYS"
 
 
 def _other(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> bool:

@@ -17,6 +17,7 @@ from engine.resource import Fixed, Id, Output, Place, Resource, Unread, Values
 from engine.resources import _secret_files
 from engine.resources._aws import finish, iam_actions
 from engine.resources._iam import KEY_NOTES, details, quietly, settled, tags_read
+from engine.resources._iam_by_hand import path_by_hand
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -162,8 +163,11 @@ class IamAccessKey(Resource):
             status = "Active" if self.active else "Inactive"
             given = {"user_name": self.user_name, "access_key_id": key, "status": status}
             return [aws("update-access-key", service="iam", **given)]
-        command = aws("create-access-key", service="iam", user_name=self.user_name)
-        return [f"(umask 077; {command} > {word(self.credentials_file)})"]
+        query = "AccessKey.[AccessKeyId,SecretAccessKey]"
+        command = aws("create-access-key", service="iam", query=query, user_name=self.user_name)
+        form = rf"[{self.profile}]\n{_ID}%s\naws_secret_access_key = %s\n"
+        file = path_by_hand(self.credentials_file)
+        return [f"(umask 077; printf {word(form)} $({command}) > {file})"]
 
 
 def _note(world: World) -> str:

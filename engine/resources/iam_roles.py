@@ -34,7 +34,7 @@ from engine.resources._iam import (
     tags_sent,
     trust_policy,
 )
-from engine.resources._iam_by_hand import delete_by_hand, list_by_hand, policies_by_hand
+from engine.resources._iam_by_hand import arn_by_hand, delete_by_hand, list_by_hand, policies_by_hand
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -237,7 +237,7 @@ class IamRole(InIam):
                 path=None if self.path == "/" else self.path,
                 description=self.description,
                 max_session_duration=self.max_session_duration,
-                permissions_boundary=self.boundary,
+                permissions_boundary=arn_by_hand(self.boundary),
             )
             lines.append(f"{command} --assume-role-policy-document {trust}")
         else:
@@ -266,7 +266,7 @@ class IamRole(InIam):
                 )
             )
         if "boundary" in changed:
-            whose = {"role_name": self.name, "permissions_boundary": self.boundary}
+            whose = {"role_name": self.name, "permissions_boundary": arn_by_hand(self.boundary)}
             lines.append(aws("put-role-permissions-boundary", service="iam", **whose))
         return lines
 

@@ -38,7 +38,13 @@ from engine.resources._iam import (
     tags_read,
     tags_sent,
 )
-from engine.resources._iam_by_hand import delete_by_hand, list_by_hand, policies_by_hand
+from engine.resources._iam_by_hand import (
+    arn_by_hand,
+    delete_by_hand,
+    list_by_hand,
+    path_by_hand,
+    policies_by_hand,
+)
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -294,7 +300,7 @@ class IamUser(InIam):
                     "put-user-permissions-boundary",
                     service="iam",
                     user_name=self.name,
-                    permissions_boundary=self.boundary,
+                    permissions_boundary=arn_by_hand(self.boundary),
                 )
             )
         missing, extra = list_by_hand(self, "managed_policies", touched, there)
@@ -316,7 +322,18 @@ class IamUser(InIam):
         verb = "update" if there.get("console_url") else "create"
         reset = "" if self.password_reset_required else "no-"
         command = aws(f"{verb}-login-profile", service="iam", user_name=self.name)
-        return [f'{command} --password "$PASSWORD" --{reset}password-reset-required']
+        login = f'{command} --password "$PASSWORD" --{reset}password-reset-required'
+        if self.password_file is None:
+            return ["# PASSWORD is the secret of the playbook", login]
+        random = aws(
+            "get-random-password",
+            service="secretsmanager",
+            query="RandomPassword",
+            password_length=_PASSWORD_LENGTH,
+            require_each_included_type=True,
+        )
+        file = path_by_hand(self.password_file)
+        return [f"PASSWORD=$({random})", login, f'(umask 077; echo "$PASSWORD" > {file})']
 
 
 def generated_password() -> str:

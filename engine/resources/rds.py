@@ -193,7 +193,11 @@ class RdsInstance(InService):
             return {str(item) for item in wanted} != set(there)
         if name == "engine_version" and isinstance(wanted, str) and isinstance(there, str):
             return there != wanted and not there.startswith(f"{wanted}.")
-        if name == "preferred_maintenance_window" and isinstance(wanted, str) and isinstance(there, str):
+        if (
+            name in ("preferred_maintenance_window", "db_instance_identifier")
+            and isinstance(wanted, str)
+            and isinstance(there, str)
+        ):
             return wanted.lower() != there.lower()
         return super().differs(name, wanted, there)
 
@@ -412,6 +416,8 @@ class RdsInstance(InService):
                 "master_username": self.master_username,
                 "db_name": self.db_name,
                 "manage_master_user_password": self.manage_master_user_password,
+                "storage_encrypted": self.storage_encrypted,
+                "db_subnet_group_name": self.db_subnet_group_name,
             }
             command = aws("create-db-instance", service="rds", **whose, **given_, **settings)
         else:

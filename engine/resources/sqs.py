@@ -230,6 +230,12 @@ class SqsQueue(InService):
         arn = self.foretold(place).get("queue_arn")
         return {action: [arn] for action in self.actions} if arn else {}
 
+    def _word(self, attributes: Mapping[str, str]) -> str:
+        """Attributes in a word of the shell, with a variable for a dead letter queue not made yet."""
+        text = json_word(attributes)
+        target = self.redrive_policy.dead_letter_target_arn if self.redrive_policy else None
+        return text.replace(str(target), f"'{word(target)}'") if isinstance(target, Unknown) else text
+
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws sqs create-queue`, `set-queue-attributes`."""
         own = word(id or Unknown(frozenset({Ref(self._address, "id")})))
@@ -237,12 +243,12 @@ class SqsQueue(InService):
             return [f"aws sqs delete-queue --queue-url {own}"]
         attributes = self._attributes()
         if action == "update":
-            return [f"aws sqs set-queue-attributes --queue-url {own} --attributes {json_word(attributes)}"]
+            return [f"aws sqs set-queue-attributes --queue-url {own} --attributes {self._word(attributes)}"]
         if self.queue_type == "fifo":
             attributes["FifoQueue"] = "true"
         command = aws("create-queue", service="sqs", queue_name=self.name)
         if attributes:
-            command += f" --attributes {json_word(attributes)}"
+            command += f" --attributes {self._word(attributes)}"
         asked = f"aws sqs get-queue-attributes --attribute-names QueueArn --queue-url {own}"
         return [
             assign(self._address, f"{command} --query QueueUrl --output text"),

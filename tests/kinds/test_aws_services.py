@@ -91,6 +91,31 @@ def test_a_local_index_is_as_old_as_its_table() -> None:
     assert not other.replaces("indexes", {"indexes": []})
 
 
+def test_units_change_in_place(stage: Stage) -> None:
+    index = {"name": "choices", "hash_key_name": "choice"}
+    fields: dict[str, Any] = {"name": f"{stage.lab}-units", "hash_key_name": "voter"}
+    stage.make(DynamodbTable.model_validate({**fields, "indexes": [index]}), "table")
+
+    def units(own: int, of_index: int) -> DynamodbTable:
+        items = [{**index, "read_capacity": of_index, "write_capacity": of_index}]
+        own_units = {"billing_mode": "PROVISIONED", "read_capacity": own, "write_capacity": own}
+        return DynamodbTable.model_validate({**fields, **own_units, "indexes": items})
+
+    world, id = stage.world("table"), f"{stage.lab}-units"
+    for wanted in (units(2, 1), units(2, 3)):
+        before = DynamodbTable.read_many(world, [id])[id]
+        changed = {
+            name
+            for name, value in wanted.wanted().items()
+            if DynamodbTable.differs(name, value, before[name])
+        }
+        wanted.update(world, id, frozenset(changed))
+        there = DynamodbTable.read_many(world, [id])[id]
+        assert not DynamodbTable.differs("indexes", wanted.wanted()["indexes"], there["indexes"])
+        assert there["billing_mode"] == "PROVISIONED"
+        assert changed & {"indexes"}
+
+
 def test_a_tables_price_is_that_of_its_units() -> None:
     fields: dict[str, Any] = {"name": "votes", "hash_key_name": "voter"}
     assert DynamodbTable.model_validate(fields).price() == 0
@@ -280,6 +305,15 @@ RDS = {
             DynamodbTable,
             {"name": "votes", "hash_key_name": "k", "indexes": [{"name": "abc"}]},
             "a global index needs hash_key_name",
+        ),
+        (
+            DynamodbTable,
+            {
+                "name": "votes",
+                "hash_key_name": "k",
+                "indexes": [{"name": "abc", "hash_key_name": "c", "read_capacity": 1, "write_capacity": 1}],
+            },
+            "has read_capacity and write_capacity of its own with",
         ),
         (Efs, {"throughput_mode": "provisioned"}, "goes with throughput_mode: provisioned"),
         (Efs, {"encrypt": False, "kms_key_id": "k"}, "needs encrypt: true"),
