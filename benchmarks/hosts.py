@@ -150,8 +150,8 @@ def main() -> int:
             for bench in benches:
                 for tool in bench.tools:
                     tool.forget()
-    for name, folder in programs.items():
-        print(version(folder / name))
+    for name, place in programs.items():
+        print(version(place / name))
     print(table(results))
     return 0
 
