@@ -42,7 +42,10 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
-Texts = Annotated[dict[str, str], BeforeValidator(_texts)]
+Texts = Annotated[
+    dict[str, str],
+    BeforeValidator(_texts, json_schema_input_type=dict[str, str | int | float | bool]),
+]
 """Variables and their values; numbers and truths as the text that a container sees."""
 
 

@@ -87,6 +87,7 @@ class EcsService(InEcs):
     """An ECS service: keeps so many tasks of a definition running, and replaces them when that changes."""
 
     kind: ClassVar[str] = "ecs_service"
+    runs_code: ClassVar[bool] = True
     actions: ClassVar[Sequence[str]] = (
         "ecs:CreateService",
         "ecs:DescribeServices",

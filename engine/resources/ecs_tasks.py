@@ -68,6 +68,7 @@ class EcsTask(InEcs):
     """One task of ECS, run by itself: a server that goes on, or work that is done once."""
 
     kind: ClassVar[str] = "ecs_task"
+    runs_code: ClassVar[bool] = True
     actions: ClassVar[Sequence[str]] = (
         "ecs:RunTask",
         "ecs:DescribeTasks",
