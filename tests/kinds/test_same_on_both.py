@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from engine.kinds import kinds
+from engine.on_host import OnHost
 from tests.kinds.local_host import Bench
 from tests.kinds.simulated_host import SimulatedHost
 from tests.kinds.situations import ByHand, Gone, Sees, Situation, Want, told_of
@@ -370,6 +372,21 @@ DOCKER = (
         after="systemctl start docker; docker rm -f web sleeper",
     ),
     Situation(
+        "a reboot",
+        [
+            Want("systemd_service", {"name": "own", "unit": SLEEPER, "enabled": True, "running": True}),
+            Want("systemd_service", {"name": "once", "unit": SLEEPER, "running": True}),
+            Want("docker_container", {**HTTPD, "restart_policy": "always"}),
+            Want("docker_container", {**HTTPD, "name": "web2", "restart_policy": "unless-stopped"}),
+            Want("docker_container", {**HTTPD, "name": "web3"}),
+            ByHand("docker stop -t 5 web2 >/dev/null; touch /run/passing /tmp/passing /srv/staying"),
+            Want("reboot", {}),
+            ByHand("ls /run/passing; ls /tmp/passing; ls /srv/staying"),
+        ],
+        docker=True,
+        after="rm -f /srv/staying",
+    ),
+    Situation(
         "the engine",
         [
             Gone("docker_engine", {}),
@@ -396,7 +413,17 @@ DOCKER = (
 )
 
 
-@pytest.mark.parametrize("situation", [*FILES, *SYSTEM, *DOCKER], ids=lambda situation: situation.name)
+SITUATIONS = (*FILES, *SYSTEM, *DOCKER)
+
+
+def test_every_kind_on_a_host_is_in_a_situation() -> None:
+    steps = [step for situation in SITUATIONS for step in situation.steps if not isinstance(step, ByHand)]
+    assert {step.kind for step in steps} == {
+        name for name, kind in kinds().items() if issubclass(kind, OnHost)
+    }
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
 def test_both_sorts_of_hosts_tell_the_same(situation: Situation, real_host: Any, tmp_path: Path) -> None:
     simulated = SimulatedHost(tmp_path / "machine", os="debian-12")
     try:

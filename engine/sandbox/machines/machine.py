@@ -165,6 +165,7 @@ class SimulatedMachine(Place):
         first = not self.state.get("seen")
         if first:
             self._first_files()
+        self._pass_away()
         self._kernel_files()
         self.running = True
         self.state["seen"] = True
@@ -237,6 +238,13 @@ class SimulatedMachine(Place):
         self.disk.write(
             f"{home}/.ssh/authorized_keys", "".join(f"{key}\n" for key in self.authorized_keys), 0o600, owner
         )
+
+    def _pass_away(self) -> None:
+        """What does not outlive a boot: /run is in memory, and systemd clears /tmp (tmpfiles.d/tmp.conf)."""
+        for folder in ("/run", "/tmp"):
+            for name in self.disk.entries(folder):
+                if name != "cloud-init":  # writes its result anew at each boot
+                    self.disk.remove(f"{folder}/{name}")
 
     def _kernel_files(self) -> None:
         self.disk.write("/proc/sys/kernel/random/boot_id", f"{self.state['boot_id']}\n", 0o444)
