@@ -13,7 +13,7 @@ from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, narrow, readable, tags_for, tags_in, widened
 from engine.by_hand import assign, aws, json_word, told, variable, word
 from engine.refs import Ref, Unknown, holds_unknown
-from engine.resource import Fields, Fixed, Id, Output, Resource, Values, plain
+from engine.resource import Fields, Fixed, Id, Output, Place, Resource, Values, plain
 from engine.resources._aws import finish, iam_actions, sorted_out
 
 if TYPE_CHECKING:
@@ -118,6 +118,17 @@ class ApiGateway(Resource):
         moved = [key for key in wanted if key in there and wanted[key] != there[key]]
         told = [(new, "is new"), (gone, "is no longer wanted"), (moved, "leads elsewhere")]
         return "; ".join(f"{', '.join(keys)} {words}" for keys, words in told if keys) or None
+
+    def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
+        """HTTP APIs of this region, whose ids nobody can choose, and the functions of its routes."""
+        apis = [place.arn("apigateway", name, account=False) for name in ("/apis", "/apis/*", "/tags/*")]
+        functions = list(dict.fromkeys(self.routes.values()))
+        known = [] if holds_unknown(functions) else functions
+        return {
+            action: apis if action.startswith("apigateway:") else known
+            for action in self.actions
+            if known or action.startswith("apigateway:")
+        }
 
     def create(self, world: World) -> str:
         """CreateApi, then an integration for each function, the routes, the stage and the permissions."""

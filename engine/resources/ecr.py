@@ -48,14 +48,16 @@ class EcrRepository(Resource):
     tagged: ClassVar[bool] = True
     actions: ClassVar[Sequence[str]] = iam_actions(
         "ecr",
-        "CreateRepository DeleteLifecyclePolicy DeleteRepository DeleteRepositoryPolicy DescribeRepositories "
-        "GetLifecyclePolicy GetRepositoryPolicy ListTagsForResource PutImageScanningConfiguration "
-        "PutImageTagMutability PutLifecyclePolicy SetRepositoryPolicy TagResource UntagResource",
+        "CreateRepository DeleteLifecyclePolicy DeleteRepository DeleteRepositoryPolicy "
+        "DescribeRepositories GetLifecyclePolicy GetRepositoryPolicy ListImages ListTagsForResource "
+        "PutImageScanningConfiguration PutImageTagMutability PutLifecyclePolicy SetRepositoryPolicy "
+        "TagResource UntagResource",
     )
     outputs: ClassVar[Mapping[str, Output]] = {
         "id": Output("the repository's name"),
         "arn": Output("the repository's ARN"),
         "repository_uri": Output("where images are pushed to and pulled from, without a tag"),
+        "images": Output("how many images are in it"),
     }
 
     name: Fixed[str] = Field(min_length=2, max_length=256, pattern=_NAME)
@@ -101,6 +103,17 @@ class EcrRepository(Resource):
         if name == "force_absent":
             return "its images may go with it" if wanted else "its images must not go with it"
         return None
+
+    @classmethod
+    def lost_with(cls, there: Values) -> Sequence[str]:
+        """The images that go with it, or that keep it from going."""
+        count = int(there.get("images") or 0)
+        if not count:
+            return ()
+        many = f"{count} image{'' if count == 1 else 's'}"
+        if there.get("force_absent"):
+            return (f"{many} in it: deleted with it",)
+        return (f"{many} in it: it can go only once these are gone (force_absent: true deletes them)",)
 
     def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
         """This repository alone."""
@@ -160,7 +173,7 @@ class EcrRepository(Resource):
 
     @classmethod
     def read_many(cls, world: World, ids: Sequence[str]) -> dict[str, Values]:
-        """DescribeRepositories; tags and the two policies ECR tells of one repository at a time only."""
+        """DescribeRepositories; tags, policies and images ECR tells of one repository at a time only."""
         return {found["repositoryName"]: _values(world, found) for found in repositories(world, ids)}
 
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
@@ -297,6 +310,7 @@ def _values(world: World, found: Mapping[str, Any]) -> Values:
     force = tags.pop(FORCE, "") == "true"
     policy = or_nothing(world, "get_repository_policy", repositoryName=name).get("policyText")
     rules = or_nothing(world, "get_lifecycle_policy", repositoryName=name).get("lifecyclePolicyText")
+    images = world.aws.pages("ecr", "list_images", "imageIds", repositoryName=name)
     encryption = found.get("encryptionConfiguration") or {}
     configuration = {
         "encryption_type": encryption.get("encryptionType", "AES256"),
@@ -313,6 +327,7 @@ def _values(world: World, found: Mapping[str, Any]) -> Values:
         "policy": json.loads(policy) if policy else None,
         "lifecycle_policy": json.loads(rules) if rules else None,
         "force_absent": force,
+        "images": len({image["imageDigest"] for image in images}),
         "tags": tags,
     }
 
