@@ -228,6 +228,27 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "the account asks for a better password",
         "`aws iam get-account-password-policy` tells what it asks for",
     ),
+    "TooManyLoadBalancers": (
+        "the account has as many load balancers in this region as it may have (50 unless raised)",
+        "delete those that nobody needs, or ask for a higher limit in Service Quotas",
+    ),
+    "TooManyTargetGroups": (
+        "the account has as many target groups in this region as it may have",
+        "delete those that nobody needs, or ask for a higher limit in Service Quotas",
+    ),
+    "TargetGroupAssociationLimit": (
+        "a target group can be used by one load balancer only",
+        "make a target group of its own for each load balancer",
+    ),
+    "InvalidSubnet": (
+        "the load balancer cannot stand in one of these subnets: each needs a way to the internet and 8 free "
+        "addresses",
+        "choose public subnets (their route table leads to an internet gateway) of /27 or larger",
+    ),
+    "PlatformUnknownException": (
+        "Fargate has no such platform version",
+        "leave platform_version out, or write LATEST",
+    ),
     "UnauthorizedOperation": (
         "these credentials are not allowed to do this",
         "ask the account's administrator for the permission named in the message",
