@@ -37,6 +37,7 @@ class K8s(Resource):
     """Objects of Kubernetes, applied from manifests by server-side apply and taken away with it."""
 
     kind: ClassVar[str] = "k8s"
+    runs_code: ClassVar[bool] = True
     outputs: ClassVar[Mapping[str, Output]] = {
         "id": Output("CLUSTER/NAMESPACE/RECORD"),
         "objects": Output("the objects there are, `Deployment default/web`"),

@@ -138,6 +138,7 @@ class SagemakerTrainingJob(_Job):
 
     kind: ClassVar[str] = "sagemaker_training_job"
     noun: ClassVar[str] = "training_job"
+    runs_code: ClassVar[bool] = True
     outputs: ClassVar[Mapping[str, Output]] = {
         "id": Output("its name"),
         "arn": Output("its ARN"),
@@ -287,6 +288,7 @@ class SagemakerTransformJob(_Job):
 
     kind: ClassVar[str] = "sagemaker_transform_job"
     noun: ClassVar[str] = "transform_job"
+    runs_code: ClassVar[bool] = True
     outputs: ClassVar[Mapping[str, Output]] = {
         "id": Output("its name"),
         "arn": Output("its ARN"),

@@ -251,6 +251,7 @@ class SagemakerEndpoint(InSagemaker):
 
     kind: ClassVar[str] = "sagemaker_endpoint"
     noun: ClassVar[str] = "endpoint"
+    runs_code: ClassVar[bool] = True
     outputs: ClassVar[Mapping[str, Output]] = {
         "id": Output("its name"),
         "arn": Output("its ARN"),
