@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from engine.diff import usable_values
 from engine.lab import Lab
+from engine.refs import Unknown
 from engine.resource import Place, Resource, Values
 from engine.templating import construct, scope_of
 
@@ -22,6 +23,7 @@ _SECRETS: Final = {
 }
 _ANY_ACCOUNT: Final = "0" * 12
 """Stands for the account while names are put together: kinds take nothing else but digits there."""
+_PASS_ROLE: Final = "iam:PassRole"
 _PASSES: Final = 4
 """How long a chain of names that follow from names is looked along."""
 
@@ -39,7 +41,7 @@ def permissions(labs: Iterable[Lab], secrets: Sequence[Mapping[str, str]] = ()) 
         for action in _looking(lab):
             needed[action].add(EVERYTHING)
         for resource in resources_of(lab, place):
-            reach = resource.reach(place)
+            reach = {_PASS_ROLE: _roles(resource.wanted(), place), **resource.reach(place)}
             for action in type(resource).actions:
                 needed[action] |= set(reach.get(action, [EVERYTHING]))
     for source in secrets:
@@ -83,6 +85,23 @@ def resources_of(lab: Lab, place: Place) -> list[Resource]:
         if known == before:
             break
     return list(made.values())
+
+
+def _roles(value: Any, place: Place, name: str = "") -> list[str]:
+    """The roles that a resource hands over to a service, by what stands in its fields."""
+    if isinstance(value, Mapping):
+        return [arn for key, item in value.items() for arn in _roles(item, place, str(key))]
+    if isinstance(value, list | tuple):
+        return [arn for item in value for arn in _roles(item, place, name)]
+    if isinstance(value, str) and re.fullmatch(r"arn:[\w-]+:iam::[\d*]+:role/.+", value):
+        return [value]
+    if "instance_profile" in name and value is not None:
+        return [place.arn("iam", "role/*", regional=False)]
+    if "role" not in name.lower():
+        return []
+    if isinstance(value, Unknown):
+        return [EVERYTHING]
+    return place.named("iam", "role", value) if isinstance(value, str) else []
 
 
 def _id(resource: Resource) -> Values:

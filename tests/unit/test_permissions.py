@@ -10,7 +10,8 @@ import pytest
 from docs.kinds_page import Desk, examples
 from engine.kinds import kinds
 from engine.load import load
-from engine.permissions import permissions, size
+from engine.permissions import _roles, permissions, size
+from engine.refs import UNKNOWN
 from engine.render.kinds_page import Example
 from engine.resource import Place
 
@@ -80,6 +81,16 @@ def test_spot_needs_a_role_of_aws(tmp_path: Path) -> None:
     document = policy(tmp_path, market=", market: spot")
     spot = "arn:aws:iam::*:role/aws-service-role/spot.amazonaws.com/*"
     assert reach(document, "iam:CreateServiceLinkedRole") == [spot]
+
+
+def test_roles_in_fields_are_those_passed_on() -> None:
+    arn = "arn:aws:iam::111122223333:role/labs/worker"
+    assert _roles({"containers": [{"task_role_arn": arn}], "role": arn}, Place()) == [arn, arn]
+    named = ["arn:aws:iam::*:role/worker", "arn:aws:iam::*:role/*/worker"]
+    assert _roles({"execution_role": "worker"}, Place()) == named
+    assert _roles({"role": UNKNOWN}, Place()) == ["*"]
+    assert _roles({"iam_instance_profile": "p"}, Place()) == ["arn:aws:iam::*:role/*"]
+    assert _roles({"name": "role", "image": UNKNOWN, "role": None}, Place()) == []
 
 
 def test_secrets_kept_at_aws_may_be_read(tmp_path: Path) -> None:

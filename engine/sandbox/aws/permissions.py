@@ -155,6 +155,9 @@ class _Route:
     fixed: int
     """Letters of the path that are always the same: the more, the better it fits."""
     query: frozenset[str]
+    """What must stand in the query: always the same, or required."""
+    headers: frozenset[str]
+    """What must stand in the header, as WSGI writes it."""
 
 
 @functools.cache
@@ -164,12 +167,24 @@ def _routes(service: str) -> tuple[_Route, ...]:
     for model in _REST[service]:
         operations = session.get_service_model(model)
         for name in operations.operation_names:
-            http = operations.operation_model(name).http
+            operation = operations.operation_model(name)
+            http = operation.http
             path, _, query = http["requestUri"].partition("?")
             fixed = re.sub(r"\{[^}]*\}", "", path)
             keys = frozenset(part.partition("=")[0] for part in query.split("&") if part)
-            found.append(_Route(name, http["method"], _pattern(path), len(fixed), keys))
+            keys |= _required(operation, "querystring")
+            headers = {f"HTTP_{key.upper().replace('-', '_')}" for key in _required(operation, "header")}
+            found.append(_Route(name, http["method"], _pattern(path), len(fixed), keys, frozenset(headers)))
     return tuple(found)
+
+
+def _required(operation: Any, place: str) -> frozenset[str]:
+    """The names under which what an operation needs stands in a part of its requests."""
+    shape = operation.input_shape
+    if shape is None:
+        return frozenset()
+    told = [shape.members[name].serialization for name in shape.required_members]
+    return frozenset(str(one["name"]) for one in told if one.get("location") == place)
 
 
 def _pattern(path: str) -> re.Pattern[str]:
@@ -187,7 +202,10 @@ def _by_path(service: str, environ: dict[str, Any], method: str) -> str | None:
     fitting = [
         route
         for route in _routes(service)
-        if route.method == method and route.query <= asked and route.path.fullmatch(path)
+        if route.method == method
+        and route.query <= asked
+        and route.path.fullmatch(path)
+        and route.headers <= environ.keys()
     ]
-    best = max(fitting, key=lambda route: (len(route.query), route.fixed), default=None)
+    best = max(fitting, key=lambda route: (len(route.query) + len(route.headers), route.fixed), default=None)
     return best.operation if best else None
