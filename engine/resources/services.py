@@ -124,6 +124,9 @@ class SystemdService(OnHost):
         script = FAIL + _HAVE
         if self.unit is not None and "unit" in fields:
             script += _WRITE.replace("FILE", quote(f"/etc/systemd/system/{self.name}"))
+        script += _KNOWN.replace("NAME", name)
+        if self.running or self.enabled:
+            script += '[ "$state" != masked ] || is_masked ' + name + "\n"
         if self.enabled is not None and "enabled" in fields:
             script += f"systemctl {'enable' if self.enabled else 'disable'} {name}\n"
         return script + self._start(name, fields)
@@ -183,6 +186,16 @@ _HAVE: Final = (
     "command -v systemctl >/dev/null 2>&1 || "
     "fail 'this host has no systemd' 'services need a host that was started with systemd'\n"
 )
+
+_KNOWN: Final = """\
+is_masked() {
+  fail "$1 is masked on the host: it can be neither started nor enabled" \\
+    "allow it again: sudo systemctl unmask $1"
+}
+state=$(systemctl show -p LoadState --value NAME)
+[ "$state" != not-found ] || fail 'there is no unit 'NAME' on the host' \\
+  'name what installs it in `depends_on`, or give it a `unit`'
+"""
 
 # A simple service counts as started before its program runs: until then its process is still systemd's.
 _STARTED: Final = """\

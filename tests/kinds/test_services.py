@@ -123,3 +123,13 @@ def test_commands_by_hand() -> None:
         "sudo systemctl disable --now x.service",
         "sudo rm -f /etc/systemd/system/x.service",
     ]
+
+
+def test_a_service_that_is_not_there_or_masked_is_told(bench: Bench) -> None:
+    with pytest.raises(StepFailed, match=r"there is no unit nosuch\.service on the host") as failed:
+        bench.create(service("nosuch", running=True))
+    assert "depends_on" in failed.value.remedy
+    bench.host.run("systemctl mask cron")
+    with pytest.raises(StepFailed, match=r"cron\.service is masked") as failed:
+        bench.create(service("cron", enabled=True))
+    assert failed.value.remedy == "allow it again: sudo systemctl unmask cron.service"
