@@ -57,11 +57,12 @@ class Docker:
         labels: Mapping[str, str] | None = None,
         say: Callable[[str], None] = _silent,
     ) -> str:
-        """Builds the tar archive `context` and names the image `name`; its id.
+        """Builds the tar archive `context` and names the image `name`; its id. The one before it goes.
 
         `say` is told each step. Raises StepFailed with the end of the build's output, and Unreachable.
         """
         with self._reached() as engine:
+            before = _id_of(engine, name)
             told = engine.build(
                 fileobj=io.BytesIO(context),
                 custom_context=True,
@@ -75,7 +76,10 @@ class Docker:
                 forcerm=True,
                 decode=True,
             )
-            return _built(told, say)
+            id = _built(told, say)
+            if before not in (None, id):
+                _remove(engine, str(before))
+            return id
 
     def name(self, name: str, other: str) -> None:
         """Gives the image `name` another name besides (`HOST/REPOSITORY:TAG`). Raises Unreachable."""
@@ -104,15 +108,8 @@ class Docker:
 
         Raises Unreachable.
         """
-        from docker.errors import APIError
-
         with self._reached() as engine:
-            try:
-                engine.remove_image(name, noprune=False)
-            except APIError as error:
-                # What a container still runs stays, as `docker rmi` leaves it.
-                if error.status_code not in (404, 409):
-                    raise
+            _remove(engine, name)
 
     def close(self) -> None:
         """Ends its connections; the next request makes new ones."""
@@ -162,6 +159,27 @@ def _connect(host: str | None) -> Any:
         if current is not None and current.Host:
             given["base_url"] = current.Host
     return docker.APIClient(version="auto", timeout=_SECONDS, **given)
+
+
+def _id_of(engine: Any, name: str) -> str | None:
+    """The id of the image `name`; None where there is none."""
+    from docker.errors import ImageNotFound
+
+    try:
+        return str(engine.inspect_image(name)["Id"])
+    except ImageNotFound:
+        return None
+
+
+def _remove(engine: Any, name: str) -> None:
+    from docker.errors import APIError
+
+    try:
+        engine.remove_image(name, noprune=False)
+    except APIError as error:
+        # What a container still runs, or another name stands for, stays, as `docker rmi` leaves it.
+        if error.status_code not in (404, 409):
+            raise
 
 
 def _built(told: Iterable[Mapping[str, Any]], say: Callable[[str], None]) -> str:

@@ -1,4 +1,4 @@
-"""What Lambda does that the sandbox does not: each request pinned, and checked against the service's model."""
+"""What Lambda does that the sandbox does not: each request pinned, and checked against its model."""
 
 from __future__ import annotations
 
