@@ -373,7 +373,7 @@ def test_a_template_cannot_fill_the_machine(text):
     began = time.monotonic()
     with pytest.raises(Invalid, match="this is not allowed in a template"):
         fill(Template(text, HERE), scope())
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_large_but_honest_templates_are_filled():
