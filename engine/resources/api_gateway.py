@@ -13,8 +13,9 @@ from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, narrow, readable, tags_for, tags_in, widened
 from engine.by_hand import assign, aws, json_word, told, variable, word
 from engine.refs import Ref, Unknown, holds_unknown
-from engine.resource import Fields, Fixed, Id, Output, Place, Resource, Values, plain
-from engine.resources._aws import finish, iam_actions, sorted_out
+from engine.resource import Fields, Fixed, Id, Output, Place, Values, plain
+from engine.resources._aws import finish, iam_actions
+from engine.resources._tagging import TaggedByArn, Tagging
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -61,11 +62,13 @@ class CorsConfiguration(Fields):
         return self
 
 
-class ApiGateway(Resource):
+class ApiGateway(TaggedByArn):
     """An HTTP API: a web address whose routes lead to functions of Lambda, which it may then invoke."""
 
     kind: ClassVar[str] = "api_gateway"
-    tagged: ClassVar[bool] = True
+    tagging: ClassVar[Tagging] = Tagging(
+        "apigatewayv2", "tag_resource", "untag_resource", "ResourceArn", form="map"
+    )
     actions: ClassVar[Sequence[str]] = (
         *iam_actions("apigateway", "DELETE GET PATCH POST PUT TagResource UntagResource"),
         *iam_actions("lambda", "AddPermission GetPolicy RemovePermission"),
@@ -205,27 +208,6 @@ class ApiGateway(Resource):
             self._connect(world, id)
 
     @classmethod
-    def retag(cls, world: World, id: str, there: Values, tags: Mapping[str, str | None]) -> None:
-        """TagResource for what is missing or other, UntagResource for what is no longer wanted."""
-        wanted, gone = sorted_out(tags)
-        if wanted:
-            _ask(world, "tag_resource", ResourceArn=there["arn"], Tags=narrow(wanted))
-        if gone:
-            keys = list(narrow(dict.fromkeys(gone, "")))
-            _ask(world, "untag_resource", ResourceArn=there["arn"], TagKeys=keys)
-
-    @classmethod
-    def retag_by_hand(cls, id: str, there: Values, tags: Mapping[str, str | None]) -> list[str]:
-        """`aws apigatewayv2 tag-resource`, `untag-resource`."""
-        wanted, gone = sorted_out(tags)
-        own = f"--resource-arn {word(there['arn'])}"
-        lines = [f"aws apigatewayv2 tag-resource {own} --tags {json_word(narrow(wanted))}"] if wanted else []
-        if gone:
-            keys = " ".join(map(word, narrow(dict.fromkeys(gone, ""))))
-            lines.append(f"aws apigatewayv2 untag-resource {own} --tag-keys {keys}")
-        return lines
-
-    @classmethod
     def delete(cls, world: World, id: str) -> None:
         """DeleteApi with all that is in it, and the permissions to invoke its functions."""
         try:
@@ -355,7 +337,7 @@ def _permit(world: World, id: str, function: str) -> None:
             SourceArn=f"{place}:{id}/*",
         )
     except AwsError as error:
-        if error.code != "ResourceConflictException":  # it is there already
+        if error.code != "ResourceConflictException" or "already exists" not in error.said:
             raise
 
 

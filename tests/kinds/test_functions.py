@@ -294,3 +294,12 @@ def test_what_is_wrong_is_said(kind: Any, given: dict[str, Any], words: str) -> 
     with pytest.raises(ValidationError) as wrong:
         kind.model_validate(given)
     assert words in str(wrong.value)
+
+
+def test_a_permission_is_given_once(stage: Stage, client: Any) -> None:
+    arn = a_function(stage)
+    api = ApiGateway(name=stage.lab, routes={"$default": arn})
+    made = stage.make(api, "api")
+    api.update(stage.world("api"), made["id"], frozenset({"routes"}))
+    policy = json.loads(client("lambda").get_policy(FunctionName=arn)["Policy"])
+    assert [statement["Sid"] for statement in policy["Statement"]] == [f"labctl-{made['id']}"]

@@ -1,7 +1,8 @@
 """Lambda that runs functions: moto keeps what it is told of them, workloads run them.
 
 Put right besides: functions take a moment until they are Active, one that is being changed cannot be changed
-again, roles must trust Lambda, images are looked up in the sandbox's ECR, and settings that moto forgets.
+again, roles must trust Lambda, images are looked up in the sandbox's ECR, a statement is added once only, and
+settings that moto forgets are kept.
 """
 
 from __future__ import annotations
@@ -155,8 +156,26 @@ def _mend_changes() -> None:
         _refuse_busy(backend.get_function(name, qualifier))
         return update(backend, name, qualifier, body)
 
+    permit = LambdaBackend.add_permission
+
+    def permitted(backend: LambdaBackend, name: str, qualifier: str, raw: str) -> dict[str, Any]:
+        id = json.loads(raw).get("StatementId")
+        there = backend.get_function(name, qualifier).policy.statements
+        if any(statement.get("Sid") == id for statement in there):
+            raise LambdaClientError(
+                "ResourceConflictException",
+                f"The statement id ({id}) provided already exists. Please provide a new statement id, or "
+                "remove the existing statement.",
+            )
+        return permit(backend, name, qualifier, raw)
+
     replace(LambdaFunction, update_configuration=changed)
-    replace(LambdaBackend, update_function_code=new_code, update_function_configuration=new_settings)
+    replace(
+        LambdaBackend,
+        update_function_code=new_code,
+        update_function_configuration=new_settings,
+        add_permission=permitted,
+    )
 
 
 def _note(function: Any, *, fresh: bool) -> None:
