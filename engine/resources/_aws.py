@@ -9,6 +9,7 @@ from engine.aws.errors import AwsError
 from engine.errors import HalfMade, LabctlError, StepFailed
 
 if TYPE_CHECKING:
+    from engine.resource import Place
     from engine.world import World
 
 T = TypeVar("T")
@@ -108,3 +109,9 @@ def sorted_out(tags: Mapping[str, str | None]) -> tuple[dict[str, str], list[str
     """The tags to set, and the keys of those to take away."""
     wanted = {key: text for key, text in tags.items() if text is not None}
     return wanted, [key for key in tags if key not in wanted]
+
+
+def service_linked_role(place: Place, service: str, name: str) -> dict[str, list[str]]:
+    """For `Resource.reach`: the one role that a service makes for itself when it is first used."""
+    role = f"role/aws-service-role/{service}.amazonaws.com/AWSServiceRoleFor{name}"
+    return {"iam:CreateServiceLinkedRole": [place.arn("iam", role, regional=False)]}

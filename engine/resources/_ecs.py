@@ -9,10 +9,11 @@ from pydantic import BeforeValidator, Field
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import narrow, tags_for, tags_in, widened
-from engine.by_hand import json_word, word
-from engine.resource import Fields, Id, Resource, Values
-from engine.resources._aws import insist, sorted_out
+from engine.by_hand import word
+from engine.resource import Fields, Id, Values
+from engine.resources._aws import insist
 from engine.resources._ec2 import described
+from engine.resources._tagging import Tagged, Tagging
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -49,33 +50,12 @@ Texts = Annotated[
 """Variables and their values; numbers and truths as the text that a container sees."""
 
 
-class InEcs(Resource):
+class InEcs(Tagged):
     """What all kinds of ECS have in common: an ARN as their id, and tags that change in place."""
 
-    tagged: ClassVar[bool] = True
-
-    @classmethod
-    def retag(cls, world: World, id: str, there: Values, tags: Mapping[str, str | None]) -> None:
-        """TagResource for what is missing or other, UntagResource for what is no longer wanted."""
-        wanted, gone = sorted_out(tags)
-        if wanted:
-            ask(world, "tag_resource", resourceArn=id, tags=as_pairs(wanted))
-        if gone:
-            ask(world, "untag_resource", resourceArn=id, tagKeys=list(narrow(dict.fromkeys(gone, ""))))
-
-    @classmethod
-    def retag_by_hand(cls, id: str, there: Values, tags: Mapping[str, str | None]) -> list[str]:
-        """`aws ecs tag-resource`, `untag-resource`."""
-        wanted, gone = sorted_out(tags)
-        lines = []
-        if wanted:
-            lines.append(
-                f"aws ecs tag-resource --resource-arn {word(id)} --tags {json_word(as_pairs(wanted))}"
-            )
-        if gone:
-            keys = " ".join(map(word, narrow(dict.fromkeys(gone, ""))))
-            lines.append(f"aws ecs untag-resource --resource-arn {word(id)} --tag-keys {keys}")
-        return lines
+    tagging: ClassVar[Tagging] = Tagging(
+        "ecs", "tag_resource", "untag_resource", "resourceArn", "tags", "tagKeys", form="small list"
+    )
 
 
 class NetworkConfiguration(Fields):
@@ -124,12 +104,7 @@ def token(world: World) -> str | None:
 
 def new_tags(world: World) -> list[dict[str, str]]:
     """The tags of a thing made now, in the form of ECS's requests."""
-    return as_pairs(tags_for(world))
-
-
-def as_pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    """Tags in the form of ECS's requests: in small letters."""
-    return [{"key": key, "value": value} for key, value in narrow(tags).items()]
+    return [{"key": key, "value": text} for key, text in narrow(tags_for(world)).items()]
 
 
 def told_tags(given: Sequence[Mapping[str, str]] | None) -> dict[str, str]:

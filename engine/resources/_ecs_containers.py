@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
@@ -317,6 +317,25 @@ def container_differs(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> bo
         return True
     # Where the playbook leaves out the host's port, ECS fills in one.
     return any({**port, **mine} != port for mine, port in zip(ours, theirs, strict=True))
+
+
+def container_words_of_difference(
+    wanted: Sequence[Mapping[str, Any]], there: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """For each container that is not as wanted, which of its settings differ."""
+    held = {one["name"]: one for one in there}
+    words = []
+    for one in wanted:
+        other = held.pop(one["name"], None)
+        if other is None:
+            words.append(f"container {one['name']} is missing")
+        elif container_differs(one, other):
+            ours, theirs = _whole_container(one), _whole_container(other)
+            names = [
+                name for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name)
+            ]
+            words.append(f"container {one['name']}: {' and '.join(names) or 'it'} differs")
+    return words + [f"container {name} is no longer wanted" for name in held]
 
 
 def _whole_container(given: Mapping[str, Any]) -> dict[str, Any]:

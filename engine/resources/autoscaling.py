@@ -12,8 +12,8 @@ from engine.aws.tags import is_made_by, made_by, readable, tags_for, tags_in
 from engine.by_hand import assign, json_word, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
-from engine.resource import Fields, Fixed, Id, Output, Resource, Unread, Values, plain
-from engine.resources._aws import finish, insist, seconds, sorted_out
+from engine.resource import Fields, Fixed, Id, Output, Place, Resource, Unread, Values, plain
+from engine.resources._aws import finish, insist, seconds, service_linked_role, sorted_out
 from engine.resources._ec2 import described
 
 if TYPE_CHECKING:
@@ -149,6 +149,19 @@ class AutoscalingGroup(Resource):
         if changed & {"launch_template", "min_size", "max_size", "desired_capacity"}:
             return frozenset({"instances", "in_service"})
         return frozenset()
+
+    def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
+        """This group alone; what is described is all."""
+        if isinstance(self.name, Unknown):
+            return {}
+        own = [place.arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{self.name}")]
+        changing = [one for one in self.actions if one.startswith("autoscaling") and ":Describe" not in one]
+        linked = service_linked_role(place, "autoscaling", "AutoScaling")
+        return {**dict.fromkeys(changing, own), **linked}
+
+    def foreseen(self) -> str | None:
+        """Its name."""
+        return self.name
 
     def create(self, world: World) -> str:
         """CreateAutoScalingGroup with all tags; returns once all its instances are in service."""

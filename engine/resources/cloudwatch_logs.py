@@ -9,10 +9,12 @@ from pydantic import Field
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, narrow, readable, tags_for, tags_in, widened
-from engine.by_hand import aws, json_word, told, variable, word
+from engine.by_hand import aws, told, variable, word
 from engine.errors import StepFailed
-from engine.resource import Fixed, Id, Output, Resource, Values
-from engine.resources._aws import finish, sorted_out
+from engine.refs import Unknown
+from engine.resource import Fixed, Id, Output, Place, Values
+from engine.resources._aws import finish
+from engine.resources._tagging import TaggedByArn, Tagging
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -23,11 +25,13 @@ Days = Literal[
 _ALL_STREAMS: Final = ":*"
 
 
-class CloudwatchLogGroup(Resource):
+class CloudwatchLogGroup(TaggedByArn):
     """A log group of CloudWatch Logs: what containers and functions print goes into its streams."""
 
     kind: ClassVar[str] = "cloudwatch_log_group"
-    tagged: ClassVar[bool] = True
+    tagging: ClassVar[Tagging] = Tagging(
+        "logs", "tag_resource", "untag_resource", "resourceArn", "tags", "tagKeys", form="map"
+    )
     actions: ClassVar[Sequence[str]] = (
         "logs:CreateLogGroup",
         "logs:DescribeLogGroups",
@@ -107,31 +111,6 @@ class CloudwatchLogGroup(Resource):
                 _ask(world, "associate_kms_key", logGroupName=id, kmsKeyId=self.kms_key_id)
 
     @classmethod
-    def retag(cls, world: World, id: str, there: Values, tags: Mapping[str, str | None]) -> None:
-        """TagResource for what is missing or other, UntagResource for what is no longer wanted."""
-        wanted, gone = sorted_out(tags)
-        if wanted:
-            _ask(world, "tag_resource", resourceArn=there["arn"], tags=narrow(wanted))
-        if gone:
-            _ask(
-                world,
-                "untag_resource",
-                resourceArn=there["arn"],
-                tagKeys=list(narrow(dict.fromkeys(gone, ""))),
-            )
-
-    @classmethod
-    def retag_by_hand(cls, id: str, there: Values, tags: Mapping[str, str | None]) -> list[str]:
-        """`aws logs tag-resource`, `untag-resource`."""
-        wanted, gone = sorted_out(tags)
-        own = f"--resource-arn {word(there['arn'])}"
-        lines = [f"aws logs tag-resource {own} --tags {json_word(narrow(wanted))}"] if wanted else []
-        if gone:
-            keys = " ".join(map(word, narrow(dict.fromkeys(gone, ""))))
-            lines.append(f"aws logs untag-resource {own} --tag-keys {keys}")
-        return lines
-
-    @classmethod
     def delete(cls, world: World, id: str) -> None:
         """DeleteLogGroup: with all that was logged."""
         try:
@@ -139,6 +118,22 @@ class CloudwatchLogGroup(Resource):
         except AwsError as error:
             if not error.not_found:
                 raise
+
+    def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
+        """This group alone; lists are of all."""
+        if isinstance(self.log_group_name, Unknown):
+            return {}
+        own = [
+            place.arn("logs", f"log-group:{self.log_group_name}"),
+            place.arn("logs", f"log-group:{self.log_group_name}:*"),
+        ]
+        return {action: own for action in self.actions if action != "logs:DescribeLogGroups"}
+
+    def foretold(self, place: Place) -> Values:
+        """Its name and ARN."""
+        if isinstance(self.log_group_name, Unknown):
+            return {}
+        return {"id": self.log_group_name, "arn": place.arn("logs", f"log-group:{self.log_group_name}")}
 
     def foreseen(self) -> str | None:
         """Its name."""

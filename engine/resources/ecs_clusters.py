@@ -11,8 +11,9 @@ from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, readable
 from engine.by_hand import assign, aws, json_word, variable, word
 from engine.errors import StepFailed
-from engine.resource import Fixed, Output, Values, plain
-from engine.resources._aws import finish, insist, seconds
+from engine.refs import Unknown
+from engine.resource import Fixed, Output, Place, Values, plain
+from engine.resources._aws import finish, insist, seconds, service_linked_role
 from engine.resources._ecs import (
     CapacityProviderStrategyItem,
     InEcs,
@@ -82,6 +83,20 @@ class EcsCluster(InEcs):
         if name == "capacity_provider_strategy":
             return bool(strategy_words(strategy_request(wanted)) != there)
         return super().differs(name, wanted, there)
+
+    def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
+        """This cluster alone; lists are of all."""
+        arn = self.foretold(place).get("arn")
+        general = {"ecs:CreateCluster", "ecs:ListClusters", "iam:CreateServiceLinkedRole"}
+        own = {action: [arn] for action in self.actions if action not in general} if arn else {}
+        return {**own, **service_linked_role(place, "ecs", "ECS")}
+
+    def foretold(self, place: Place) -> Values:
+        """Its ARN."""
+        if isinstance(self.name, Unknown):
+            return {}
+        arn = place.arn("ecs", f"cluster/{self.name}")
+        return {"id": arn, "arn": arn}
 
     def create(self, world: World) -> str:
         """CreateCluster, which would give back a cluster of that name that is there: looked for first."""

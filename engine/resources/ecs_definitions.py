@@ -13,7 +13,7 @@ from engine.aws.tags import is_made_by, narrow, readable
 from engine.by_hand import assign, aws, json_word, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown, holds_unknown
-from engine.resource import Fixed, Id, Output, Values, plain
+from engine.resource import Fixed, Id, Output, Place, Values, plain
 from engine.resources._ecs import InEcs, ask, new_tags, once_settled, told_tags
 from engine.resources._ecs_containers import (
     Container,
@@ -24,6 +24,7 @@ from engine.resources._ecs_containers import (
     container_differs,
     container_request,
     container_words,
+    container_words_of_difference,
     volume_request,
     volume_words,
     whole_volume,
@@ -118,7 +119,8 @@ class EcsTaskDefinition(InEcs):
             raise ValueError(f"memory: with cpu {self.cpu} Fargate has {known} MiB, not {self.memory}")
         if self.network_mode not in (None, "awsvpc"):
             raise ValueError("network_mode: Fargate has only awsvpc")
-        if any(not isinstance(volume, Unknown) and plain(volume).get("host_path") for volume in self.volumes):
+        volumes = [] if isinstance(self.volumes, Unknown) else self.volumes
+        if any(not isinstance(volume, Unknown) and plain(volume).get("host_path") for volume in volumes):
             raise ValueError("volumes: there is no host_path on Fargate")
 
     def _fits_together(self) -> None:
@@ -165,6 +167,25 @@ class EcsTaskDefinition(InEcs):
         if name == "runtime_platform":
             return {**_PLATFORM, **wanted} != {**_PLATFORM, **(there or {})}
         return super().differs(name, wanted, there)
+
+    def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
+        """This family alone, where ECS can tell it, and the roles that are passed on."""
+        if isinstance(self.family, Unknown):
+            return {}
+        own = [place.arn("ecs", f"task-definition/{self.family}:*")]
+        verbs = ("RegisterTaskDefinition", "DeleteTaskDefinitions", "TagResource", "UntagResource")
+        found: dict[str, Sequence[str]] = {f"ecs:{verb}": own for verb in verbs}
+        roles = [self.execution_role_arn, self.task_role_arn]
+        if not any(isinstance(role, Unknown) for role in roles):
+            found["iam:PassRole"] = [role for role in roles if role is not None]
+        return found
+
+    @classmethod
+    def describe_difference(cls, name: str, wanted: Any, there: Any) -> str | None:
+        """Which containers differ, and in what."""
+        if name != "containers" or not isinstance(wanted, list) or not isinstance(there, list):
+            return None
+        return ", ".join(container_words_of_difference(wanted, there)) or None
 
     def create(self, world: World) -> str:
         """RegisterTaskDefinition, again while ECS does not know a role made a moment ago."""

@@ -12,8 +12,8 @@ from engine.aws.tags import is_made_by, readable
 from engine.by_hand import assign, json_word, told, word
 from engine.errors import StepFailed
 from engine.refs import Ref, Unknown
-from engine.resource import Fields, Fixed, Id, Output, Unread, Values, plain
-from engine.resources._aws import finish, seconds
+from engine.resource import Fields, Fixed, Id, Output, Place, Unread, Values, plain
+from engine.resources._aws import finish, seconds, service_linked_role
 from engine.resources._ecs import (
     CapacityProviderStrategyItem,
     InEcs,
@@ -101,7 +101,6 @@ class EcsService(InEcs):
         "ecs:UntagResource",
         "ec2:DescribeNetworkInterfaces",
         "iam:CreateServiceLinkedRole",
-        "iam:PassRole",
     )
     outputs: ClassVar[Mapping[str, Output]] = {
         "id": Output("the service's ARN"),
@@ -172,6 +171,16 @@ class EcsService(InEcs):
         if name == "deployment_configuration":
             return any(there.get(key) != value for key, value in wanted.items())
         return super().differs(name, wanted, there)
+
+    def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
+        """This service alone; lists, and what its tasks are asked for, are of all."""
+        cluster = short(self.cluster) if isinstance(self.cluster, str) else "*"
+        linked = service_linked_role(place, "ecs", "ECS")
+        if isinstance(self.name, Unknown):
+            return linked
+        own = [place.arn("ecs", f"service/{cluster}/{self.name}")]
+        verbs = ("CreateService", "DescribeServices", "UpdateService", "DeleteService", "TagResource")
+        return {**{f"ecs:{verb}": own for verb in (*verbs, "UntagResource")}, **linked}
 
     @classmethod
     def unsettles(cls, changed: frozenset[str]) -> frozenset[str]:

@@ -12,8 +12,8 @@ from engine.aws.tags import is_made_by, readable
 from engine.by_hand import assign, json_word, told, word
 from engine.errors import StepFailed
 from engine.refs import Ref, Unknown
-from engine.resource import Fields, Fixed, Id, Output, Unread, Values, plain
-from engine.resources._aws import finish, seconds
+from engine.resource import Fields, Fixed, Id, Output, Place, Unread, Values, plain
+from engine.resources._aws import finish, seconds, service_linked_role
 from engine.resources._ecs import (
     CapacityProviderStrategyItem,
     InEcs,
@@ -120,6 +120,10 @@ class EcsTask(InEcs):
         if self.launch_type == "FARGATE" and self.network_configuration is None:
             raise ValueError("a task on Fargate needs network_configuration with subnets")
         return self
+
+    def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
+        """Of roles, only the one that ECS makes for itself; a task's ARN is not known before it runs."""
+        return service_linked_role(place, "ecs", "ECS")
 
     def wanted(self, also: Sequence[str] = ()) -> Values:
         """The values asked for, and what is to become of it: what uses a server needs it to run."""

@@ -12,9 +12,9 @@ from engine.aws.tags import readable, values_filter
 from engine.by_hand import assign, aws, json_word, told, word
 from engine.errors import StepFailed
 from engine.refs import Ref, Unknown, holds_unknown
-from engine.resource import Fixed, Id, Output, Unread, Values, plain
+from engine.resource import Fixed, Id, Output, Place, Unread, Values, plain
 from engine.resources import _prices
-from engine.resources._aws import finish, insist, seconds
+from engine.resources._aws import finish, insist, seconds, service_linked_role
 from engine.resources._elb import InElb, Name, ask, found, new_tags, of_ours, refuse_another
 from engine.resources._elb_listeners import (
     Listener,
@@ -115,6 +115,30 @@ class ElbApplicationLb(InElb):
                 listener_differs(one, held[port]) for port, one in asked.items()
             )
         return super().differs(name, wanted, there)
+
+    def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
+        """This load balancer alone, with its listeners and rules; what is described is all."""
+        if isinstance(self.name, Unknown):
+            return {}
+        # `loadbalancer/app/…`, `listener/app/…`, `listener-rule/app/…`
+        own = [place.arn("elasticloadbalancing", f"*/app/{self.name}/*")]
+        changing = [one for one in self.actions if one.startswith("elastic") and ":Describe" not in one]
+        linked = service_linked_role(place, "elasticloadbalancing", "ElasticLoadBalancing")
+        return {**dict.fromkeys(changing, own), **linked}
+
+    @classmethod
+    def describe_difference(cls, name: str, wanted: Any, there: Any) -> str | None:
+        """Which listeners differ."""
+        if name != "listeners" or not isinstance(wanted, list) or not isinstance(there, list):
+            return None
+        held = {one["port"]: one for one in there}
+        words = [
+            f"listener {one['port']} {'differs' if one['port'] in held else 'is missing'}"
+            for one in wanted
+            if one["port"] not in held or listener_differs(one, held[one["port"]])
+        ]
+        extra = held.keys() - {one["port"] for one in wanted}
+        return ", ".join([*words, *(f"listener {port} is no longer wanted" for port in sorted(extra))])
 
     def create(self, world: World) -> str:
         """CreateLoadBalancer with all tags, then its listeners; returns once it is active."""
@@ -329,6 +353,8 @@ class ElbApplicationLb(InElb):
 
     def price(self) -> float | None:
         """By the hour, and its public addresses; besides 0.008 USD per LCU."""
+        if isinstance(self.subnets, Unknown) or isinstance(self.scheme, Unknown):
+            return None
         public = len(self.subnets) if self.scheme == "internet-facing" else 0
         return _HOURLY + public * _prices.PUBLIC_IPV4
 

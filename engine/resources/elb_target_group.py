@@ -12,7 +12,7 @@ from engine.aws.tags import readable
 from engine.by_hand import assign, aws, json_word, variable, word
 from engine.errors import StepFailed
 from engine.refs import Ref, Unknown
-from engine.resource import Fields, Fixed, Id, Output, Unread, Values, plain
+from engine.resource import Fields, Fixed, Id, Output, Place, Unread, Values, plain
 from engine.resources._aws import finish, insist, seconds
 from engine.resources._elb import InElb, Name, ask, found, new_tags, of_ours, refuse_another
 
@@ -133,6 +133,13 @@ class ElbTargetGroup(InElb):
         if name == "health_check_port":
             return str(wanted) != str(there)
         return super().differs(name, wanted, there)
+
+    def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
+        """This target group alone; what is described is all."""
+        if isinstance(self.name, Unknown):
+            return {}
+        own = [place.arn("elasticloadbalancing", f"targetgroup/{self.name}/*")]
+        return {action: own for action in self.actions if ":Describe" not in action}
 
     def create(self, world: World) -> str:
         """CreateTargetGroup with all tags, then attributes and targets."""
