@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import made_by, tag_list, values_filter
-from engine.by_hand import json_word, word
+from engine.aws.tags import made_by, values_filter
 from engine.errors import StepFailed
-from engine.resource import Resource, Values
-from engine.resources._aws import insist, seconds, sorted_out
+from engine.resource import Values
+from engine.resources._aws import insist, seconds
+from engine.resources._tagging import Tagged, Tagging
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -35,10 +35,20 @@ _IN_USE: Final = frozenset(
 )
 
 
-class InEc2(Resource):
+class InEc2(Tagged):
     """What all kinds of EC2 have in common: their tags change in place."""
 
-    tagged: ClassVar[bool] = True
+    tagging: ClassVar[Tagging] = Tagging(
+        "ec2",
+        "create_tags",
+        "delete_tags",
+        "Resources",
+        keys="Tags",
+        several=True,
+        whole=True,
+        any_letter=True,
+        settles=_SETTLES,
+    )
 
     @classmethod
     def parts(cls, there: Values) -> list[str]:
@@ -46,26 +56,9 @@ class InEc2(Resource):
         return []
 
     @classmethod
-    def retag(cls, world: World, id: str, there: Values, tags: Mapping[str, str | None]) -> None:
-        """CreateTags for what is missing or other, DeleteTags for what is no longer wanted."""
-        wanted, gone = sorted_out(tags)
-        things = [id, *cls.parts(there)]
-        if wanted:
-            once_seen(world, "create_tags", Resources=things, Tags=tag_list(wanted))
-        if gone:
-            once_seen(world, "delete_tags", Resources=things, Tags=[{"Key": key} for key in gone])
-
-    @classmethod
-    def retag_by_hand(cls, id: str, there: Values, tags: Mapping[str, str | None]) -> list[str]:
-        """`aws ec2 create-tags`, `delete-tags`."""
-        wanted, gone = sorted_out(tags)
-        things = f"--resources {' '.join([word(id), *map(word, cls.parts(there))])}"
-        lines = []
-        if wanted:
-            lines.append(f"aws ec2 create-tags {things} --tags {json_word(tag_list(wanted))}")
-        if gone:
-            lines.append(f"aws ec2 delete-tags {things} --tags {json_word([{'Key': key} for key in gone])}")
-        return lines
+    def tag_target(cls, id: str, there: Values) -> Sequence[str]:
+        """It, and what was made along with it."""
+        return [id, *cls.parts(there)]
 
 
 def ask(world: World, operation: str, **params: Any) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, readable, tags_for
-from engine.by_hand import json_word, word
 from engine.errors import HalfMade, StepFailed
-from engine.resource import Resource, Values
-from engine.resources._aws import iam_actions, insist, once_propagated, seconds, sorted_out
+from engine.resource import Values
+from engine.resources._aws import iam_actions, insist, once_propagated, seconds
+from engine.resources._tagging import TaggedByArn, Tagging
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -38,10 +38,12 @@ def checked_name(value: Any, most: int) -> Any:
     return value
 
 
-class InEks(Resource):
+class InEks(TaggedByArn):
     """What all kinds of EKS have in common: a status, an ARN, tags that change in place."""
 
-    tagged: ClassVar[bool] = True
+    tagging: ClassVar[Tagging] = Tagging(
+        "eks", "tag_resource", "untag_resource", "resourceArn", "tags", "tagKeys", form="map", any_letter=True
+    )
     noun: ClassVar[str] = ""
     """What requests call it: `cluster`, `nodegroup`, `fargate_profile`."""
     answer: ClassVar[str] = ""
@@ -173,25 +175,6 @@ class InEks(Resource):
         if described is None or not is_made_by(world, described.get("tags") or {}):
             return []
         return [world.job.foreseen]
-
-    @classmethod
-    def retag(cls, world: World, id: str, there: Values, tags: Mapping[str, str | None]) -> None:
-        """TagResource, UntagResource."""
-        wanted, gone = sorted_out(tags)
-        if wanted:
-            ask(world, "tag_resource", resourceArn=there["arn"], tags=wanted)
-        if gone:
-            ask(world, "untag_resource", resourceArn=there["arn"], tagKeys=gone)
-
-    @classmethod
-    def retag_by_hand(cls, id: str, there: Values, tags: Mapping[str, str | None]) -> list[str]:
-        """`aws eks tag-resource`, `untag-resource`."""
-        wanted, gone = sorted_out(tags)
-        arn = f"--resource-arn {word(there['arn'])}"
-        lines = [f"aws eks tag-resource {arn} --tags {json_word(wanted)}"] if wanted else []
-        return lines + (
-            [f"aws eks untag-resource {arn} --tag-keys {' '.join(map(word, gone))}"] if gone else []
-        )
 
 
 def ask(world: World, operation: str, **params: Any) -> dict[str, Any]:

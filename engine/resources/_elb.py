@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, tags_of, widened
-from engine.by_hand import json_word, word
 from engine.errors import StepFailed
-from engine.resource import Resource, Values
-from engine.resources._aws import sorted_out
+from engine.resources._tagging import Tagged, Tagging
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -36,30 +34,10 @@ Name = Annotated[str, AfterValidator(_name)]
 """The name of a load balancer or target group."""
 
 
-class InElb(Resource):
+class InElb(Tagged):
     """What all kinds of load balancing have in common: an ARN as their id, and tags that change in place."""
 
-    tagged: ClassVar[bool] = True
-
-    @classmethod
-    def retag(cls, world: World, id: str, there: Values, tags: Mapping[str, str | None]) -> None:
-        """AddTags for what is missing or other, RemoveTags for what is no longer wanted."""
-        wanted, gone = sorted_out(tags)
-        if wanted:
-            ask(world, "add_tags", ResourceArns=[id], Tags=tag_list(narrow(wanted)))
-        if gone:
-            ask(world, "remove_tags", ResourceArns=[id], TagKeys=list(narrow(dict.fromkeys(gone, ""))))
-
-    @classmethod
-    def retag_by_hand(cls, id: str, there: Values, tags: Mapping[str, str | None]) -> list[str]:
-        """`aws elbv2 add-tags`, `remove-tags`."""
-        wanted, gone = sorted_out(tags)
-        own = f"--resource-arns {word(id)}"
-        lines = [f"aws elbv2 add-tags {own} --tags {json_word(tag_list(narrow(wanted)))}"] if wanted else []
-        if gone:
-            keys = " ".join(map(word, narrow(dict.fromkeys(gone, ""))))
-            lines.append(f"aws elbv2 remove-tags {own} --tag-keys {keys}")
-        return lines
+    tagging: ClassVar[Tagging] = Tagging("elbv2", "add_tags", "remove_tags", "ResourceArns", several=True)
 
 
 def new_tags(world: World) -> list[dict[str, str]]:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, narrow, readable, tag_list, tags_for, tags_in, widened
-from engine.by_hand import json_word, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
-from engine.resource import Resource, Values, plain
-from engine.resources._aws import insist, once_propagated, sorted_out
+from engine.resource import Values, plain
+from engine.resources._aws import insist, once_propagated
 from engine.resources._policy import canonical, document
+from engine.resources._tagging import Tagged, Tagging
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -338,14 +338,16 @@ def tags_read(thing: Mapping[str, Any]) -> dict[str, str]:
     return widened(tags_in(thing.get("Tags")))
 
 
-class InIam(Resource):
+def tagging_of(sort: str, whose: str) -> Tagging:
+    """TagRole and UntagRole for the sort `role`, named by `RoleName`."""
+    return Tagging("iam", f"tag_{sort}", f"untag_{sort}", whose, settles=_SETTLES)
+
+
+class InIam(Tagged):
     """What the kinds of IAM that bear policies and tags have in common."""
 
-    tagged: ClassVar[bool] = True
     _sort: ClassVar[str] = ""
-    """What IAM's operations call it: `role` in TagRole, `--role-name`."""
-    _by: ClassVar[str] = ""
-    """The parameter that names it: `RoleName`."""
+    """What IAM's operations call it: `role` in GetRole."""
     own_tags: ClassVar[frozenset[str]] = frozenset()
     """Keys of tags in which the kind remembers things of its own."""
 
@@ -358,30 +360,6 @@ class InIam(Resource):
     def shown_tags(cls, thing: Mapping[str, Any]) -> dict[str, str]:
         """The tags that the kind reads."""
         return {key: text for key, text in readable(tags_read(thing)).items() if not cls.hides(key)}
-
-    @classmethod
-    def retag(cls, world: World, id: str, there: Values, tags: Mapping[str, str | None]) -> None:
-        """TagRole (and so on) for what is missing or other, UntagRole for what is no longer wanted."""
-        wanted, gone = sorted_out(tags)
-        whose = {cls._by: id}
-        if wanted:
-            settled(world, f"tag_{cls._sort}", **whose, Tags=tag_list(narrow(wanted)))
-        if gone:
-            settled(world, f"untag_{cls._sort}", **whose, TagKeys=list(narrow(dict.fromkeys(gone, ""))))
-
-    @classmethod
-    def retag_by_hand(cls, id: str, there: Values, tags: Mapping[str, str | None]) -> list[str]:
-        """`aws iam tag-role`, `untag-role`."""
-        wanted, gone = sorted_out(tags)
-        sort = cls._sort.replace("_", "-")
-        whose = f"--{re.sub(r'(?<=[a-z])(?=[A-Z])', '-', cls._by).lower()} {word(id)}"
-        lines = []
-        if wanted:
-            lines.append(f"aws iam tag-{sort} {whose} --tags {json_word(tag_list(narrow(wanted)))}")
-        if gone:
-            keys = " ".join(map(word, narrow(dict.fromkeys(gone, ""))))
-            lines.append(f"aws iam untag-{sort} {whose} --tag-keys {keys}")
-        return lines
 
     @classmethod
     def differs(cls, name: str, wanted: Any, there: Any) -> bool:
@@ -416,7 +394,7 @@ class InIam(Resource):
     def find(cls, world: World) -> list[str]:
         """The one of the name that the create was for, if its tags say that this create made it."""
         name = world.job.foreseen
-        answer = quietly(world, f"get_{cls._sort}", **{cls._by: name}) if name else None
+        answer = quietly(world, f"get_{cls._sort}", **{cls.tagging.whose: name}) if name else None
         if answer is None:
             return []
         (thing,) = (value for key, value in answer.items() if key != "ResponseMetadata")

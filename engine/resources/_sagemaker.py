@@ -13,8 +13,9 @@ from engine.aws.tags import is_made_by, readable, tag_list, tags_for, tags_in
 from engine.by_hand import json_word, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
-from engine.resource import Fields, Fixed, Id, Resource, Values, plain
-from engine.resources._aws import iam_actions, once_propagated, seconds, sorted_out
+from engine.resource import Fields, Fixed, Id, Values, plain
+from engine.resources._aws import iam_actions, once_propagated, seconds
+from engine.resources._tagging import TaggedByArn, Tagging
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -159,10 +160,12 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-class InSagemaker(Resource):
+class InSagemaker(TaggedByArn):
     """What all kinds of SageMaker have in common: a name, an ARN, tags that change in place."""
 
-    tagged: ClassVar[bool] = True
+    tagging: ClassVar[Tagging] = Tagging(
+        "sagemaker", "add_tags", "delete_tags", "ResourceArn", any_letter=True
+    )
     noun: ClassVar[str] = ""
     """What requests call it: `training_job` for DescribeTrainingJob."""
 
@@ -240,25 +243,6 @@ class InSagemaker(Resource):
             return []
         tags = world.aws.pages("sagemaker", "list_tags", "Tags", ResourceArn=described[f"{cls.camel()}Arn"])
         return [world.job.foreseen] if is_made_by(world, tags_in(tags)) else []
-
-    @classmethod
-    def retag(cls, world: World, id: str, there: Values, tags: Mapping[str, str | None]) -> None:
-        """AddTags, DeleteTags."""
-        wanted, gone = sorted_out(tags)
-        if wanted:
-            ask(world, "add_tags", ResourceArn=there["arn"], Tags=tag_list(wanted))
-        if gone:
-            ask(world, "delete_tags", ResourceArn=there["arn"], TagKeys=gone)
-
-    @classmethod
-    def retag_by_hand(cls, id: str, there: Values, tags: Mapping[str, str | None]) -> list[str]:
-        """`aws sagemaker add-tags`, `delete-tags`."""
-        wanted, gone = sorted_out(tags)
-        arn = f"--resource-arn {word(there['arn'])}"
-        lines = [f"aws sagemaker add-tags {arn} --tags {json_word(tag_list(wanted))}"] if wanted else []
-        return lines + (
-            [f"aws sagemaker delete-tags {arn} --tag-keys {' '.join(map(word, gone))}"] if gone else []
-        )
 
     @classmethod
     def removed(cls, world: World, name: str) -> bool:

@@ -12,8 +12,9 @@ from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, narrow, readable, tag_list, tags_for, tags_in, widened
 from engine.by_hand import json_word, word
 from engine.refs import Unknown
-from engine.resource import Fields, Fixed, Id, Output, Place, Resource, Values, plain
-from engine.resources._aws import iam_actions, sorted_out
+from engine.resource import Fields, Fixed, Id, Output, Place, Values, plain
+from engine.resources._aws import iam_actions
+from engine.resources._tagging import TaggedByArn, Tagging
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -23,6 +24,8 @@ _MOST_EMAILS: Final = 10
 _NAME = re.compile(r"[^:\\]{1,100}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}")
+_KEY: Final = ("type", "comparison", "threshold", "threshold_type")
+"""What tells one alert of a budget from another."""
 _COST_TYPES: Final = {
     "include_tax": "IncludeTax",
     "include_subscription": "IncludeSubscription",
@@ -113,11 +116,13 @@ class Alert(Fields):
         return self
 
 
-class Budget(Resource):
+class Budget(TaggedByArn):
     """A budget: somebody is told when spending nears a limit. It stops nothing by itself."""
 
     kind: ClassVar[str] = "budget"
-    tagged: ClassVar[bool] = True
+    tagging: ClassVar[Tagging] = Tagging(
+        "budgets", "tag_resource", "untag_resource", "ResourceARN", "ResourceTags", "ResourceTagKeys"
+    )
     actions: ClassVar[Sequence[str]] = iam_actions(
         "budgets", "ListTagsForResource ModifyBudget TagResource UntagResource ViewBudget"
     )
@@ -153,7 +158,7 @@ class Budget(Resource):
     @model_validator(mode="after")
     def _different(self) -> Any:
         alerts = [plain(alert) for alert in self.alerts] if isinstance(self.alerts, list) else []
-        keys = [_key(alert) for alert in alerts if not _unknown(alert)]
+        keys = [_key(alert) for alert in alerts if isinstance(alert, Mapping) and not _unknown(alert)]
         if len(keys) != len(set(keys)):
             raise ValueError("two alerts have the same threshold and type: write one, with all who are told")
         return self
@@ -274,31 +279,6 @@ class Budget(Resource):
             for one in before:
                 if one not in after:
                     _quietly(world, "delete_subscriber", **about, Subscriber=one)
-
-    @classmethod
-    def retag(cls, world: World, id: str, there: Values, tags: Mapping[str, str | None]) -> None:
-        """TagResource for what is missing or other, UntagResource for what is no longer wanted."""
-        wanted, gone = sorted_out(tags)
-        arn: dict[str, Any] = {"ResourceARN": str(there["arn"])}
-        if wanted:
-            _send(world, "tag_resource", **arn, ResourceTags=tag_list(narrow(wanted)))
-        if gone:
-            keys = list(narrow(dict.fromkeys(gone, "")))
-            _send(world, "untag_resource", **arn, ResourceTagKeys=keys)
-
-    @classmethod
-    def retag_by_hand(cls, id: str, there: Values, tags: Mapping[str, str | None]) -> list[str]:
-        """`aws budgets tag-resource`, `untag-resource`."""
-        wanted, gone = sorted_out(tags)
-        arn = f"--resource-arn {word(there.get('arn'))}"
-        lines = []
-        if wanted:
-            given = json_word(tag_list(narrow(wanted)))
-            lines.append(f"aws budgets tag-resource {arn} --resource-tags {given}")
-        if gone:
-            keys = " ".join(map(word, narrow(dict.fromkeys(gone, ""))))
-            lines.append(f"aws budgets untag-resource {arn} --resource-tag-keys {keys}")
-        return lines
 
     @classmethod
     def delete(cls, world: World, id: str) -> None:
@@ -429,7 +409,7 @@ def _subscribers(alert: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _unknown(alert: Mapping[str, Any]) -> bool:
-    return any(isinstance(alert.get(name), Unknown) for name in ("type", "threshold", "threshold_type"))
+    return any(isinstance(alert.get(name), Unknown) for name in _KEY)
 
 
 def _key(alert: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -12,7 +12,8 @@ from engine.by_hand import aws, told, word
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Place, Values
 from engine.resources._aws import finish, iam_actions, insist
-from engine.resources._services import InService, Tagging, ask, given, quietly
+from engine.resources._services import InService, ask, given, quietly
+from engine.resources._tagging import Tagging
 
 if TYPE_CHECKING:
     from engine.world import World

@@ -12,7 +12,8 @@ from engine.by_hand import aws, json_word, told, word
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Output, Place, Values, plain
 from engine.resources._aws import finish, iam_actions, insist, seconds
-from engine.resources._services import InService, Tagging, ask, given, quietly
+from engine.resources._services import InService, ask, given, quietly
+from engine.resources._tagging import Tagging
 
 if TYPE_CHECKING:
     from engine.world import World

@@ -13,10 +13,11 @@ from engine.aws.tags import is_made_by, narrow, readable, tag_list, tags_for, ta
 from engine.by_hand import aws, json_word, options, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
-from engine.resource import Fields, Fixed, Id, Output, Place, Resource, Values
-from engine.resources._aws import finish, iam_actions, sorted_out
+from engine.resource import Fields, Fixed, Id, Output, Place, Values
+from engine.resources._aws import finish, iam_actions
 from engine.resources._ecr import ask, or_nothing, quietly, repositories
 from engine.resources._policy import canonical, document
+from engine.resources._tagging import TaggedByArn, Tagging
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -41,11 +42,13 @@ class EncryptionConfiguration(Fields):
         return self
 
 
-class EcrRepository(Resource):
+class EcrRepository(TaggedByArn):
     """A repository of container images in ECR, the account's private registry."""
 
     kind: ClassVar[str] = "ecr_repository"
-    tagged: ClassVar[bool] = True
+    tagging: ClassVar[Tagging] = Tagging(
+        "ecr", "tag_resource", "untag_resource", "resourceArn", "tags", "tagKeys"
+    )
     actions: ClassVar[Sequence[str]] = iam_actions(
         "ecr",
         "CreateRepository DeleteLifecyclePolicy DeleteRepository DeleteRepositoryPolicy "
@@ -192,23 +195,9 @@ class EcrRepository(Resource):
         self._set_policies(world, changed)
         if "force_absent" in changed:
             [found] = repositories(world, [id])
-            _retag(world, found["repositoryArn"], {FORCE: "true" if self.force_absent else None})
-
-    @classmethod
-    def retag(cls, world: World, id: str, there: Values, tags: Mapping[str, str | None]) -> None:
-        """TagResource for what is missing or other, UntagResource for what is no longer wanted."""
-        _retag(world, there["arn"], tags)
-
-    @classmethod
-    def retag_by_hand(cls, id: str, there: Values, tags: Mapping[str, str | None]) -> list[str]:
-        """`aws ecr tag-resource`, `untag-resource`."""
-        wanted, gone = sorted_out(tags)
-        own = f"--resource-arn {word(there['arn'])}"
-        lines = [f"aws ecr tag-resource {own} --tags {json_word(tag_list(narrow(wanted)))}"] if wanted else []
-        if gone:
-            keys = " ".join(map(word, narrow(dict.fromkeys(gone, ""))))
-            lines.append(f"aws ecr untag-resource {own} --tag-keys {keys}")
-        return lines
+            self.tagging.retag(
+                world, [found["repositoryArn"]], {FORCE: "true" if self.force_absent else None}
+            )
 
     @classmethod
     def delete(cls, world: World, id: str) -> None:
@@ -293,15 +282,6 @@ class EcrRepository(Resource):
 
 def _tags(world: World, arn: str) -> dict[str, str]:
     return widened(tags_in(or_nothing(world, "list_tags_for_resource", resourceArn=arn).get("tags")))
-
-
-def _retag(world: World, arn: str, tags: Mapping[str, str | None]) -> None:
-    wanted, gone = sorted_out(tags)
-    if wanted:
-        ask(world, "tag_resource", resourceArn=arn, tags=tag_list(narrow(wanted)))
-    if gone:
-        keys = list(narrow(dict.fromkeys(gone, "")))
-        ask(world, "untag_resource", resourceArn=arn, tagKeys=keys)
 
 
 def _values(world: World, found: Mapping[str, Any]) -> Values:

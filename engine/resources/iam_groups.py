@@ -54,7 +54,6 @@ class IamGroup(InIam):
     }
     tagged: ClassVar[bool] = False
     _sort: ClassVar[str] = "group"
-    _by: ClassVar[str] = "GroupName"
 
     name: Fixed[str]
     """1 to 128 letters, digits and _ + = , . @ -; one of its kind in the account."""

@@ -26,9 +26,11 @@ from engine.resources._iam import (
     partition,
     quietly,
     read_document,
+    tagging_of,
     tags_read,
     tags_sent,
 )
+from engine.resources._tagging import Tagging
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -55,8 +57,8 @@ class IamManagedPolicy(InIam):
         "default_version_id": Output("the version in force, v1 to v…"),
         "attachment_count": Output("how many users, groups and roles it is attached to"),
     }
+    tagging: ClassVar[Tagging] = tagging_of("policy", "PolicyArn")
     _sort: ClassVar[str] = "policy"
-    _by: ClassVar[str] = "PolicyArn"
 
     name: Fixed[str]
     """1 to 128 letters, digits and _ + = , . @ -; one of its kind in the account."""

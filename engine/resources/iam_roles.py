@@ -31,10 +31,12 @@ from engine.resources._iam import (
     quietly,
     read_document,
     settled,
+    tagging_of,
     tags_sent,
     trust_policy,
 )
 from engine.resources._iam_by_hand import arn_by_hand, delete_by_hand, list_by_hand, policies_by_hand
+from engine.resources._tagging import Tagging
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -58,8 +60,8 @@ class IamRole(InIam):
         "arn": Output("its ARN"),
         "role_id": Output("the id that is never given twice, AROA…"),
     }
+    tagging: ClassVar[Tagging] = tagging_of("role", "RoleName")
     _sort: ClassVar[str] = "role"
-    _by: ClassVar[str] = "RoleName"
 
     name: Fixed[str]
     """1 to 64 letters, digits and _ + = , . @ -; one of its kind in the account."""
@@ -287,8 +289,8 @@ class IamInstanceProfile(InIam):
         "arn": Output("its ARN"),
         "instance_profile_id": Output("the id that is never given twice, AIPA…"),
     }
+    tagging: ClassVar[Tagging] = tagging_of("instance_profile", "InstanceProfileName")
     _sort: ClassVar[str] = "instance_profile"
-    _by: ClassVar[str] = "InstanceProfileName"
 
     name: Fixed[str]
     """1 to 128 letters, digits and _ + = , . @ -; one of its kind in the account."""

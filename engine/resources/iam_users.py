@@ -35,6 +35,7 @@ from engine.resources._iam import (
     policy_arn,
     quietly,
     settled,
+    tagging_of,
     tags_read,
     tags_sent,
 )
@@ -45,6 +46,7 @@ from engine.resources._iam_by_hand import (
     path_by_hand,
     policies_by_hand,
 )
+from engine.resources._tagging import Tagging
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -78,8 +80,8 @@ class IamUser(InIam):
         "console_url": Output("where the user signs in with the password"),
     }
     own_tags: ClassVar[frozenset[str]] = frozenset({_PASSWORD_FILE})
+    tagging: ClassVar[Tagging] = tagging_of("user", "UserName")
     _sort: ClassVar[str] = "user"
-    _by: ClassVar[str] = "UserName"
 
     name: Fixed[str]
     """1 to 64 letters, digits and _ + = , . @ -; one of its kind in the account."""

@@ -16,10 +16,10 @@ from engine.by_hand import aws, json_word, told, variable, word
 from engine.errors import StepFailed
 from engine.local_files import LocalFile, LocalFolder
 from engine.refs import UNKNOWN, Unknown, holds_unknown
-from engine.resource import Fields, Fixed, Id, Output, Place, Resource, Values, plain
+from engine.resource import Fields, Fixed, Id, Output, Place, Values, plain
 from engine.resources import _logs
 from engine.resources._archives import zip_of
-from engine.resources._aws import finish, iam_actions, once_propagated, sorted_out
+from engine.resources._aws import finish, iam_actions, once_propagated
 from engine.resources._lambda import (
     CODE,
     ask,
@@ -31,6 +31,7 @@ from engine.resources._lambda import (
     values_of,
     versions,
 )
+from engine.resources._tagging import TaggedByArn, Tagging
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -68,7 +69,7 @@ class Layer(Fields):
     """The ARN of one version of the layer."""
 
 
-class LambdaFunction(Resource):
+class LambdaFunction(TaggedByArn):
     """A function of Lambda, from a folder, a zip file or an image; with its log group.
 
     Of `src`, `zip_file` and `image_uri` exactly one is given. A folder is zipped as it is: packages that the
@@ -77,7 +78,7 @@ class LambdaFunction(Resource):
 
     kind: ClassVar[str] = "lambda_function"
     runs_code: ClassVar[bool] = True
-    tagged: ClassVar[bool] = True
+    tagging: ClassVar[Tagging] = Tagging("lambda", "tag_resource", "untag_resource", "Resource", form="map")
     actions: ClassVar[Sequence[str]] = (
         *iam_actions("ec2", "DescribeNetworkInterfaces DescribeSecurityGroups DescribeSubnets DescribeVpcs"),
         *iam_actions("ecr", "BatchGetImage GetDownloadUrlForLayer GetRepositoryPolicy SetRepositoryPolicy"),
@@ -371,27 +372,6 @@ class LambdaFunction(Resource):
         if digest:
             arn = str(answer["FunctionArn"])
             ask(world, "tag_resource", Resource=arn, Tags=narrow({CODE: f"{self._inputs()} {digest}"}))
-
-    @classmethod
-    def retag(cls, world: World, id: str, there: Values, tags: Mapping[str, str | None]) -> None:
-        """TagResource for what is missing or other, UntagResource for what is no longer wanted."""
-        wanted, gone = sorted_out(tags)
-        if wanted:
-            ask(world, "tag_resource", Resource=there["arn"], Tags=narrow(wanted))
-        if gone:
-            keys = list(narrow(dict.fromkeys(gone, "")))
-            ask(world, "untag_resource", Resource=there["arn"], TagKeys=keys)
-
-    @classmethod
-    def retag_by_hand(cls, id: str, there: Values, tags: Mapping[str, str | None]) -> list[str]:
-        """`aws lambda tag-resource`, `untag-resource`."""
-        wanted, gone = sorted_out(tags)
-        own = f"--resource {word(there['arn'])}"
-        lines = [f"aws lambda tag-resource {own} --tags {json_word(narrow(wanted))}"] if wanted else []
-        if gone:
-            keys = " ".join(map(word, narrow(dict.fromkeys(gone, ""))))
-            lines.append(f"aws lambda untag-resource {own} --tag-keys {keys}")
-        return lines
 
     @classmethod
     def delete(cls, world: World, id: str) -> None:

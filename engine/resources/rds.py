@@ -14,7 +14,8 @@ from engine.errors import StepFailed
 from engine.resource import Fixed, Id, Output, Place, Secret, Unread, Values
 from engine.resources._aws import finish, iam_actions, insist, seconds
 from engine.resources._rds_prices import hourly
-from engine.resources._services import InService, Tagging, ask, given, quietly
+from engine.resources._services import InService, ask, given, quietly
+from engine.resources._tagging import Tagging
 
 if TYPE_CHECKING:
     from engine.world import World

@@ -16,7 +16,8 @@ from engine.refs import Ref, Unknown
 from engine.resource import Fields, Fixed, Id, Output, Values, plain
 from engine.resources._aws import finish, iam_actions
 from engine.resources._route53 import NAME, records, short
-from engine.resources._services import InService, Tagging, ask, quietly
+from engine.resources._services import InService, ask, quietly
+from engine.resources._tagging import Tagging
 
 if TYPE_CHECKING:
     from engine.world import World

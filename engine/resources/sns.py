@@ -17,7 +17,8 @@ from engine.resource import Fields, Fixed, Id, Output, Place, Values, plain
 from engine.resources._aws import finish, iam_actions
 from engine.resources._messaging import as_text, check_name
 from engine.resources._policy import canonical, document
-from engine.resources._services import InService, Tagging, ask, given, quietly, settled
+from engine.resources._services import InService, ask, given, quietly, settled
+from engine.resources._tagging import Tagging
 
 if TYPE_CHECKING:
     from engine.world import World
