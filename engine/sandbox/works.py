@@ -97,8 +97,10 @@ class Works:
         return line
 
     def settle(self, settings: Settings) -> None:
-        """Takes on new settings, for what is started from now on."""
+        """Takes on new settings; what runs ends where nothing is to run any more."""
         self.workloads.enabled = settings.workloads == "processes"
+        if not self.workloads.enabled:
+            self.workloads.stop()
         known = {image["name"]: image for image in settings.images}
         self.workloads.images.known = Registry(known)
 
