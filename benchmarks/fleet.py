@@ -56,8 +56,10 @@ def clean() -> None:
 class Fleet:
     """A bastion, `gate`, and hosts `h1`, `h2`, … on a network of their own."""
 
-    def __init__(self, count: int, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, count: int, folder: Path, say: Callable[[str], None], cgroup: str = "") -> None:
+        """`cgroup` is what the hosts' cgroups are to be in, where it is not Docker's own."""
         self.count = count
+        self._cgroup = ("--cgroup-parent", cgroup) if cgroup else ()
         self.key = folder / "id"
         self.network = f"labctl-benchmark-{folder.name}"
         self._prefix = f"{self.network}-"
@@ -127,7 +129,7 @@ class Fleet:
         options += [part for one in _CAPABILITIES for part in ("--cap-add", one)]
         options += [part for one in _FREED for part in ("--security-opt", f"{one}=unconfined")]
         options += ["--tmpfs", "/run:exec", "--tmpfs", "/run/lock", "-v", "/var/lib/labctl-storage"]
-        docker("run", "-d", *options, tag)
+        docker("run", "-d", *self._cgroup, *options, tag)
         public = self.key.with_suffix(".pub").read_text().strip()
         login = (
             f"ssh-keygen -A >/dev/null; echo '{public}' >/home/admin/.ssh/authorized_keys; "

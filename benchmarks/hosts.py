@@ -133,7 +133,7 @@ def main() -> int:
     for count in given.hosts:
         with (
             tempfile.TemporaryDirectory(prefix="labctl-benchmark-") as folder,
-            Fleet(count, Path(folder), say) as fleet,
+            Fleet(count, Path(folder), say, given.cgroup_parent) as fleet,
         ):
             benches = [_bench(fleet, Path(folder), given.tools, delay, programs) for delay in given.delays]
             for repeat in range(given.repeats):
@@ -230,6 +230,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", help="a file for every single measurement")
     parser.add_argument("--add", nargs="+", default=[], help="such files, for the table to have these, too")
+    parser.add_argument(
+        "--cgroup-parent", default="", help="a cgroup for the hosts, on a machine that others use"
+    )
     parser.add_argument("--clean", action="store_true", help="remove what a killed run has left")
     return parser.parse_args()
 
