@@ -303,3 +303,35 @@ def test_a_permission_is_given_once(stage: Stage, client: Any) -> None:
     api.update(stage.world("api"), made["id"], frozenset({"routes"}))
     policy = json.loads(client("lambda").get_policy(FunctionName=arn)["Policy"])
     assert [statement["Sid"] for statement in policy["Statement"]] == [f"labctl-{made['id']}"]
+
+
+def test_a_function_finds_the_packages_of_its_layers(stage: Stage, client: Any) -> None:
+    packed = a_zip("WORD = 'from the layer'", "python/words_of_mine.py").path.read_bytes()
+    layer = client("lambda").publish_layer_version(LayerName=stage.lab, Content={"ZipFile": packed})
+    text = "import words_of_mine\ndef handler(e, c): return words_of_mine.WORD"
+    layers = [{"layer_version_arn": layer["LayerVersionArn"]}]
+    assert invoked(client, a_function(stage, text=text, layers=layers))[0] == "from the layer"
+
+
+def test_the_flask_service_runs_from_a_folder_without_an_image(stage: Stage, client: Any) -> None:
+    function = LambdaFunction.model_validate(
+        {
+            "name": f"{stage.lab}-flask",
+            "role": a_role(stage, "flask"),
+            "runtime": "python3.12",
+            "handler": "handler.handler",
+            "src": a_folder(),
+            "timeout": 30,
+        }
+    )
+    arn = stage.make(function, "flask")["arn"]
+    http = {"method": "POST", "path": "/predict", "sourceIp": "203.0.113.7"}
+    body = {"gre_score": 300, "toefl_score": 100, "university_rating": 4, "sop": 3, "lor": 4, "cgpa": 8.9}
+    event = {
+        "rawPath": "/predict",
+        "headers": {"content-type": "application/json"},
+        "requestContext": {"http": http},
+        "body": json.dumps({**body, "research": "Yes"}),
+    }
+    told, _ = invoked(client, arn, event)
+    assert (told["statusCode"], json.loads(told["body"])) == (200, {"chance_of_admission": 0.7343})

@@ -160,15 +160,14 @@ class Functions:
             files: dict[str, bytes | Path] = {"/var/runtime/lambda_runtime.py": runtime}
             if function.code:
                 files[TASK] = _unzipped(function.code, Path(folder) / "task")
-            for number, layer in enumerate(function.layers):
-                files[f"{LAYERS}/{number}"] = _unzipped(layer, Path(folder) / str(number))
-            layers = [f"{LAYERS}/{number}/python" for number in range(len(function.layers))]
+            for layer in function.layers:  # one over the other, as Lambda does
+                files[LAYERS] = _unzipped(layer, Path(folder) / "layers")
             return self._workloads.start(
                 image,
                 name=f"function/{function.name}",
                 entrypoint=["python", "/var/runtime/lambda_runtime.py"],
                 command=[handler],
-                environment={**variables, "LABCTL_LAYERS": ":".join(layers)},
+                environment=variables,
                 memory_mb=function.memory,
                 files=files,
                 workdir=task,
@@ -262,7 +261,7 @@ def _now() -> str:
 
 def _unzipped(code: bytes, folder: Path) -> Path:
     """The archive's files below `folder`; nothing of it lies outside (zipfile takes care)."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(io.BytesIO(code)) as archive:
         archive.extractall(folder)
     return folder

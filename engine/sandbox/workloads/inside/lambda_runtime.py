@@ -100,7 +100,7 @@ class Runtime(BaseHTTPRequestHandler):
 
 def main(name: str) -> None:
     """Loads the handler and answers until the end."""
-    sys.path[0:0] = [os.getcwd(), *filter(None, os.environ.get("LABCTL_LAYERS", "").split(":"))]
+    sys.path[0:0] = [os.getcwd(), f"{os.environ['LABCTL_ROOT']}/opt/python"]
     try:
         Runtime.handler = staticmethod(load(name))
     except Exception as error:  # noqa: BLE001 - whatever a module raises when it is imported
