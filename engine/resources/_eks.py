@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, readable, tags_for
+from engine.aws.tags import is_made_by, narrow, readable, tags_for, widened
 from engine.errors import HalfMade, StepFailed
 from engine.resource import Values
 from engine.resources._aws import iam_actions, insist, once_propagated, seconds
@@ -42,7 +42,7 @@ class InEks(TaggedByArn):
     """What all kinds of EKS have in common: a status, an ARN, tags that change in place."""
 
     tagging: ClassVar[Tagging] = Tagging(
-        "eks", "tag_resource", "untag_resource", "resourceArn", "tags", "tagKeys", form="map", any_letter=True
+        "eks", "tag_resource", "untag_resource", "resourceArn", "tags", "tagKeys", form="map"
     )
     noun: ClassVar[str] = ""
     """What requests call it: `cluster`, `nodegroup`, `fargate_profile`."""
@@ -78,13 +78,13 @@ class InEks(TaggedByArn):
             described = cls.described(world, id)
             if described is not None and described["status"] != "DELETING":
                 arn = described["arn" if cls.noun == "cluster" else f"{cls.answer}Arn"]
-                tags = readable(described.get("tags") or {})
+                tags = readable(widened(described.get("tags") or {}))
                 found[id] = {"id": id, "arn": arn, **cls.seen(described), "tags": tags}
         return found
 
     def made(self, world: World, id: str, **params: Any) -> str:
         """CreateNOUN with tags and a token, until it is active. Roles of a moment ago are waited for."""
-        asked = {**self.named(id), **params, "tags": tags_for(world), **token(world)}
+        asked = {**self.named(id), **params, "tags": narrow(tags_for(world)), **token(world)}
 
         def send() -> object:
             # One profile at a time is made in a cluster; another waits for it.
@@ -172,7 +172,7 @@ class InEks(TaggedByArn):
     def find(cls, world: World) -> list[str]:
         """What bears the foreseen name, where it bears the job's tags."""
         described = cls.described(world, world.job.foreseen) if world.job.foreseen else None
-        if described is None or not is_made_by(world, described.get("tags") or {}):
+        if described is None or not is_made_by(world, widened(described.get("tags") or {})):
             return []
         return [world.job.foreseen]
 

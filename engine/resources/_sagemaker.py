@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from pydantic import Field, field_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, readable, tag_list, tags_for, tags_in
+from engine.aws.tags import is_made_by, narrow, readable, tag_list, tags_for, tags_in, widened
 from engine.by_hand import json_word, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
@@ -163,9 +163,7 @@ def _text(value: Any) -> str:
 class InSagemaker(TaggedByArn):
     """What all kinds of SageMaker have in common: a name, an ARN, tags that change in place."""
 
-    tagging: ClassVar[Tagging] = Tagging(
-        "sagemaker", "add_tags", "delete_tags", "ResourceArn", any_letter=True
-    )
+    tagging: ClassVar[Tagging] = Tagging("sagemaker", "add_tags", "delete_tags", "ResourceArn")
     noun: ClassVar[str] = ""
     """What requests call it: `training_job` for DescribeTrainingJob."""
 
@@ -203,7 +201,7 @@ class InSagemaker(TaggedByArn):
     def made(self, world: World, **params: Any) -> str:
         """CreateNOUN with tags; a role that IAM made a moment ago is waited for. Its name."""
         name = self.name_for(world)
-        asked = {f"{self.camel()}Name": name, "Tags": tag_list(tags_for(world)), **params}
+        asked = {f"{self.camel()}Name": name, "Tags": tag_list(narrow(tags_for(world))), **params}
         once_propagated(world, lambda: world.aws.call("sagemaker", f"create_{self.noun}", **asked))
         return name
 
@@ -225,13 +223,12 @@ class InSagemaker(TaggedByArn):
             if described is None:
                 continue
             arn = described[f"{cls.camel()}Arn"]
-            tags = world.aws.pages("sagemaker", "list_tags", "Tags", ResourceArn=arn)
             found[name] = {
                 "id": name,
                 "name": name,
                 "arn": arn,
                 **cls.seen(described),
-                "tags": readable(tags_in(tags)),
+                "tags": readable(tags_by_arn(world, arn)),
             }
         return found
 
@@ -241,8 +238,8 @@ class InSagemaker(TaggedByArn):
         described = cls.described(world, world.job.foreseen) if world.job.foreseen else None
         if described is None:
             return []
-        tags = world.aws.pages("sagemaker", "list_tags", "Tags", ResourceArn=described[f"{cls.camel()}Arn"])
-        return [world.job.foreseen] if is_made_by(world, tags_in(tags)) else []
+        tags = tags_by_arn(world, described[f"{cls.camel()}Arn"])
+        return [world.job.foreseen] if is_made_by(world, tags) else []
 
     @classmethod
     def removed(cls, world: World, name: str) -> bool:
@@ -291,6 +288,11 @@ def actions(noun: str, more: str = "") -> tuple[str, ...]:
 def ask(world: World, operation: str, **params: Any) -> dict[str, Any]:
     """A request that may be sent twice without harm."""
     return world.aws.call("sagemaker", operation, retry=True, **params)
+
+
+def tags_by_arn(world: World, arn: str) -> dict[str, str]:
+    """All tags of a thing, as they were meant (ListTags)."""
+    return widened(tags_in(world.aws.pages("sagemaker", "list_tags", "Tags", ResourceArn=arn)))
 
 
 def missing(error: AwsError) -> bool:

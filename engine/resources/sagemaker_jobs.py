@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import LAB, is_made_by, tags_in
+from engine.aws.tags import LAB, is_made_by
 from engine.by_hand import word
 from engine.errors import HalfMade
 from engine.resource import Fields, Fixed, Id, Output, Values, plain
@@ -25,6 +25,7 @@ from engine.resources._sagemaker import (
     checked_role,
     checked_s3,
     image,
+    tags_by_arn,
     texts,
     vpc_asked,
     vpc_seen,
@@ -418,12 +419,7 @@ class SagemakerTransformJob(_Job):
         return [
             str(job["TransformJobName"])
             for job in jobs
-            if is_made_by(
-                world,
-                tags_in(
-                    world.aws.pages("sagemaker", "list_tags", "Tags", ResourceArn=job["TransformJobArn"])
-                ),
-            )
+            if is_made_by(world, tags_by_arn(world, job["TransformJobArn"]))
         ]
 
     @classmethod
@@ -435,8 +431,7 @@ class SagemakerTransformJob(_Job):
         if cls._stopped(world, id) is None:
             return
         arn = (cls.described(world, id) or {})["TransformJobArn"]
-        tags = tags_in(world.aws.pages("sagemaker", "list_tags", "Tags", ResourceArn=arn))
-        ours = [key for key in tags if key.startswith("labctl:")]
+        ours = [key for key in tags_by_arn(world, arn) if key.startswith("labctl:")]
         if ours:
             ask(world, "delete_tags", ResourceArn=arn, TagKeys=ours)
 
