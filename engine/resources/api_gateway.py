@@ -125,7 +125,8 @@ class ApiGateway(TaggedByArn):
     def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
         """HTTP APIs of this region, whose ids nobody can choose, and the functions of its routes."""
         apis = [place.arn("apigateway", name, account=False) for name in ("/apis", "/apis/*", "/tags/*")]
-        functions = list(dict.fromkeys(self.routes.values()))
+        routes = self.routes if isinstance(self.routes, dict) else {"": self.routes}
+        functions = list(dict.fromkeys(routes.values()))
         known = [] if holds_unknown(functions) else functions
         return {
             action: apis if action.startswith("apigateway:") else known

@@ -152,7 +152,7 @@ class DynamodbTable(InService):
 
     def replaces(self, name: str, there: Values) -> bool:
         """Indexes that are not global stand as long as their table."""
-        if name == "indexes" and self.indexes is not None:
+        if name == "indexes" and isinstance(self.indexes, list):
             local = [item for item in plain(self.indexes) if not _is_global(item)]
             held = [item for item in there.get("indexes") or () if not _is_global(item)]
             return _by_name(local) != _by_name(held)
@@ -324,7 +324,7 @@ class DynamodbTable(InService):
 
     def price(self) -> float | None:
         """Provisioned units; by request it costs nothing while nobody asks."""
-        if isinstance(self.billing_mode, Unknown):
+        if isinstance(self.billing_mode, Unknown) or isinstance(self.indexes, Unknown):
             return None
         items = [self._own(), *(plain(self.indexes) if self.indexes else [])]
         reads = sum(item.get("read_capacity") or 0 for item in items)

@@ -87,7 +87,7 @@ class ServiceQuota(Resource):
                 return f"{self.service_code}/{quota['QuotaCode']}"
         raise StepFailed(
             f"{self.service_code} has no quota {self.quota_code or self.quota_name} in this region",
-            f"aws service-quotas list-aws-default-service-quotas --service-code {self.service_code} tells them",
+            f"`aws service-quotas list-service-quotas --service-code {self.service_code}` tells them",
         )
 
     def create(self, world: World) -> str:
@@ -209,7 +209,7 @@ def _values(service: str, quota: Mapping[str, Any], request: Mapping[str, Any] |
 
 
 def _ask_for(world: World, service: str, code: str, value: float) -> None:
-    about = {"ServiceCode": service, "QuotaCode": code, "DesiredValue": value}
+    about: dict[str, Any] = {"ServiceCode": service, "QuotaCode": code, "DesiredValue": value}
     try:
         world.aws.call("service-quotas", "request_service_quota_increase", **about)
     except AwsError as error:

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from engine.aws.errors import AwsError
 from engine.by_hand import json_word, word
 from engine.errors import StepFailed
-from engine.refs import Unknown
+from engine.refs import Unknown, holds_unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Resource, Values
 from engine.resources._aws import iam_actions, insist, seconds
 from engine.resources._route53 import NAME, records, short
@@ -111,7 +111,7 @@ class Route53Record(Resource):
 
     def foreseen(self) -> str | None:
         """Its id, and a hash of what it says: records bear no tags, and others' are not ours."""
-        return f"{self._id()}#{_hash(self._set())}"
+        return None if holds_unknown(self.wanted()) else f"{self._id()}#{_hash(self._set())}"
 
     def _id(self) -> str:
         return f"{self.hosted_zone_id}/{short(self.record)}/{self.type}"
