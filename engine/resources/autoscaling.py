@@ -417,8 +417,10 @@ def _late(error: AwsError) -> bool:
 
 
 def _joined(subnets: Sequence[Any]) -> Any:
-    """Subnets as one text with commas; the list itself where one is not known yet."""
-    return list(subnets) if any(isinstance(one, Unknown) for one in subnets) else ",".join(subnets)
+    """Subnets as one text with commas, which is not known as long as one of them is not."""
+    unknown = [one for one in subnets if isinstance(one, Unknown)]
+    text = ",".join(one.text or "" if isinstance(one, Unknown) else one for one in subnets)
+    return Unknown(frozenset().union(*(one.refs for one in unknown)), text) if unknown else text
 
 
 def _tags(name: str, tags: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -161,6 +161,7 @@ class CloudwatchLogGroup(TaggedByArn):
         if self.retention is not None and (action == "create" or "retention" in changed):
             days = f"--retention-in-days {word(self.retention)}"
             lines.append(f"aws logs put-retention-policy --log-group-name {name} {days}")
+        changed = frozenset() if action == "create" else changed
         return [*lines, *self._changed_by_hand(name, changed), *self._told(name)]
 
     def _changed_by_hand(self, name: str, changed: frozenset[str]) -> list[str]:

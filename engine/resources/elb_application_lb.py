@@ -308,6 +308,7 @@ class ElbApplicationLb(InElb):
     def _settings_by_hand(self, own: str, action: str, changed: frozenset[str]) -> list[str]:
         at = f"--load-balancer-arn {own}"
         lines = []
+        changed = frozenset() if action == "create" else changed
         if "security_groups" in changed:
             groups = " ".join(map(word, self.security_groups or ()))
             lines.append(f"aws elbv2 set-security-groups {at} --security-groups {groups}")

@@ -15,6 +15,7 @@ from urllib3.contrib.socks import SOCKSProxyManager
 
 from engine.aws.errors import AwsError
 from engine.errors import HalfMade, StepFailed
+from engine.refs import Ref, Unknown
 from engine.resources.autoscaling import AutoscalingGroup
 from engine.resources.ec2_compute import Ec2Instance
 from engine.resources.ec2_launch_template import Ec2LaunchTemplate
@@ -338,3 +339,43 @@ def test_a_group_of_somebody_else_is_left_alone(stage: Stage, cloud: Running) ->
         AutoscalingGroup.model_validate(group).create(stage.world("second"))
     with pytest.raises(StepFailed, match=r"a launch template called .* is there already"):
         Ec2LaunchTemplate(name=template["name"]).create(stage.world("second"))
+
+
+def test_commands_of_a_create_do_each_thing_once() -> None:
+    subnets = [Unknown(frozenset({Ref(f"net_{zone}", "id")}), f"{{{{ net_{zone}.id }}}}") for zone in "ab"]
+    balancer = ElbApplicationLb.model_validate(
+        {"name": "web", "subnets": subnets, "security_groups": ["sg-1"]}
+    )
+    made = balancer.at("web").as_commands("create", None, frozenset({"subnets", "security_groups"}))
+    assert [line.split(" --")[0] for line in made] == [
+        "WEB_ID=$(aws elbv2 create-load-balancer",
+        "aws elbv2 wait load-balancer-available",
+    ]
+    assert '--subnets "$NET_A_ID" "$NET_B_ID"' in made[0]
+    changed = balancer.at("web").as_commands("update", "arn:1", frozenset({"security_groups"}))
+    assert changed[0] == "aws elbv2 set-security-groups --load-balancer-arn arn:1 --security-groups sg-1"
+    group = AutoscalingGroup.model_validate(
+        {
+            "name": "workers",
+            "launch_template": {"launch_template_id": "lt-1"},
+            "min_size": 1,
+            "max_size": 1,
+            "vpc_zone_identifier": subnets,
+        }
+    )
+    [line] = group.at("workers").as_commands("create", None)
+    assert '"VPCZoneIdentifier": "\'"${NET_A_ID},${NET_B_ID}"\'"' in line
+
+
+def test_what_differs_is_told_by_port() -> None:
+    forward = {"type": "forward", "target_group_arn": "arn:1"}
+    there = [
+        {"port": port, "protocol": "HTTP", "default_actions": [forward], "rules": []} for port in (80, 81)
+    ]
+    wanted = [
+        {"port": 80, "default_actions": [{"target_group_arn": "arn:2"}]},
+        {"port": 8080, "default_actions": [forward]},
+    ]
+    assert ElbApplicationLb.describe_difference("listeners", wanted, there) == (
+        "listener 80 differs, listener 8080 is missing, listener 81 is no longer wanted"
+    )

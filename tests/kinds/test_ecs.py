@@ -332,3 +332,26 @@ def test_services_are_read_ten_at_a_time(aws: Aws, stage: Stage) -> None:
     before = len(aws.requests)
     assert EcsService.read_many(stage.world(), arns) == {}
     assert len(aws.requests) - before == 2
+
+
+def test_what_differs_is_told_by_container() -> None:
+    there = [
+        {"name": "web", "image": "httpd:2.4", "essential": True, "environment": {"A": "1"}},
+        {"name": "old", "image": "busybox", "essential": False},
+    ]
+    wanted = [
+        {"name": "web", "image": "httpd:2.5", "environment": {"A": "1"}},
+        {"name": "new", "image": "busybox"},
+    ]
+    assert EcsTaskDefinition.describe_difference("containers", wanted, there) == (
+        "container web: image differs, container new is missing, container old is no longer wanted"
+    )
+    same = [{**CONTAINER, "port_mappings": [80], "health_check": {"command": ["true"]}}]
+    completed = {
+        **CONTAINER,
+        "essential": True,
+        "port_mappings": [{"container_port": 80, "host_port": 80, "protocol": "tcp"}],
+        "health_check": {"command": ["true"], "interval": 30, "timeout": 5, "retries": 3},
+    }
+    assert not EcsTaskDefinition.differs("containers", same, [completed])
+    assert EcsTaskDefinition.differs("containers", same, [{**completed, "user": "root"}])
