@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from pydantic import AfterValidator
 
 from engine.aws.errors import AwsError
 from engine.errors import HalfMade, LabctlError, StepFailed
@@ -115,3 +118,15 @@ def service_linked_role(place: Place, service: str, name: str) -> dict[str, list
     """For `Resource.reach`: the one role that a service makes for itself when it is first used."""
     role = f"role/aws-service-role/{service}.amazonaws.com/AWSServiceRoleFor{name}"
     return {"iam:CreateServiceLinkedRole": [place.arn("iam", role, regional=False)]}
+
+
+def shaped(pattern: str, words: str) -> AfterValidator:
+    """For a field's type: texts of another form are refused with `words` about what it must be."""
+    form = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not form.fullmatch(value):
+            raise ValueError(f"{value!r} will not do: {words}")
+        return value
+
+    return AfterValidator(check)

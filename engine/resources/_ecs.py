@@ -11,7 +11,7 @@ from engine.aws.errors import AwsError
 from engine.aws.tags import narrow, tags_for, tags_in, widened
 from engine.by_hand import word
 from engine.resource import Fields, Id, Values
-from engine.resources._aws import insist
+from engine.resources._aws import insist, shaped
 from engine.resources._ec2 import described
 from engine.resources._tagging import Tagged, Tagging
 
@@ -43,6 +43,8 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
+Name = Annotated[str, shaped(r"[A-Za-z0-9_-]{1,255}", "1 to 255 letters, digits, _ and -")]
+"""The name of something in ECS."""
 Texts = Annotated[
     dict[str, str],
     BeforeValidator(_texts, json_schema_input_type=dict[str, str | int | float | bool]),

@@ -6,21 +6,19 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from engine.resource import Fields, Id, Values
-from engine.resources._ecs import Texts
-
-_NAME: Final = r"^[A-Za-z0-9_-]{1,255}$"
-Name = Annotated[str, StringConstraints(pattern=_NAME)]
-"""Letters, digits, _ and -."""
+from engine.resources._ecs import Name, Texts
 
 
 def _units(value: Any) -> Any:
     """CPU units or MiB out of `1 vCPU`, `.5 vCPU`, `2 GB`, `512`."""
     found = re.fullmatch(r"\s*(\d*\.?\d+)\s*(vcpu|gb)?\s*", str(value), re.IGNORECASE)
-    if isinstance(value, bool) or not isinstance(value, str | int) or found is None:
+    if isinstance(value, bool) or not isinstance(value, str | int):
         return value
+    if found is None:
+        raise ValueError(f"{value!r} is no size: write 256 or .25 vCPU for cpu, 512 or 0.5 GB for memory")
     return round(float(found[1]) * (1024 if found[2] else 1))
 
 

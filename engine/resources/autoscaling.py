@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,12 +13,13 @@ from engine.by_hand import assign, json_word, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Resource, Unread, Values, plain
-from engine.resources._aws import finish, insist, seconds, service_linked_role, sorted_out
+from engine.resources._aws import finish, insist, seconds, service_linked_role, shaped, sorted_out
 from engine.resources._ec2 import described
 
 if TYPE_CHECKING:
     from engine.world import World
 
+GroupName = Annotated[str, shaped(r"[^:\r\n\t]{1,255}", "1 to 255 letters, digits and signs, no colon")]
 _A_REQUEST: Final = 50
 _STARTS: Final = 900.0
 _REFRESHES: Final = 3600.0
@@ -80,7 +81,7 @@ class AutoscalingGroup(Resource):
         "in_service": Output("how many of them are in service"),
     }
 
-    name: Fixed[str] = Field(min_length=1, max_length=255, pattern=r"^[^:\n\r\t]+$")
+    name: Fixed[GroupName]
     """At most 255 letters, digits and signs, but no colon; unique in the account and region."""
     launch_template: LaunchTemplateSpecification
     """How its instances are made."""

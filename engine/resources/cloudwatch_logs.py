@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, narrow, readable, tags_for, tags_in, widened
@@ -13,12 +11,15 @@ from engine.by_hand import aws, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Place, Values
-from engine.resources._aws import finish
+from engine.resources._aws import finish, shaped
 from engine.resources._tagging import TaggedByArn, Tagging
 
 if TYPE_CHECKING:
     from engine.world import World
 
+GroupName = Annotated[
+    str, shaped(r"[.\-_/#A-Za-z0-9]{1,512}", "1 to 512 letters, digits and the signs . - _ / #")
+]
 Days = Literal[
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
 ]
@@ -49,7 +50,7 @@ class CloudwatchLogGroup(TaggedByArn):
         "arn": Output("the group's ARN"),
     }
 
-    log_group_name: Fixed[str] = Field(pattern=r"^[.\-_/#A-Za-z0-9]{1,512}$")
+    log_group_name: Fixed[GroupName]
     """`/ecs/flask`; letters, digits and . - _ / #."""
     retention: Days | None = None
     """Days after which lines are deleted; never where left out."""

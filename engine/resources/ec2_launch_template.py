@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -15,12 +15,16 @@ from engine.by_hand import assign, aws, json_word, told, word
 from engine.errors import StepFailed
 from engine.refs import Ref, Unknown
 from engine.resource import Fields, Fixed, Id, Output, Values, plain
+from engine.resources._aws import shaped
 from engine.resources._ec2 import InEc2, ask, found, make, quietly
 from engine.resources._images import image_id
 
 if TYPE_CHECKING:
     from engine.world import World
 
+TemplateName = Annotated[
+    str, shaped(r"[a-zA-Z0-9().\-/_]{3,128}", "3 to 128 letters, digits and the signs ( ) . - / _")
+]
 _A_PAGE: Final = 200
 
 
@@ -129,7 +133,7 @@ class Ec2LaunchTemplate(InEc2):
         "default_version": Output("the number of the version that is used where none is named"),
     }
 
-    name: Fixed[str] = Field(pattern=r"^[a-zA-Z0-9().\-/_]{3,128}$")
+    name: Fixed[TemplateName]
     """3 to 128 letters, digits and ( ) . - / _; unique in the account and region."""
     image_id: str | None = None
     """An id, an alias (ubuntu-22.04, ubuntu-24.04, debian-12, amazon-linux-2023), or a name filter with *."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from pydantic import Field
-
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, readable
 from engine.by_hand import assign, aws, json_word, variable, word
@@ -17,6 +15,7 @@ from engine.resources._aws import finish, insist, seconds, service_linked_role
 from engine.resources._ecs import (
     CapacityProviderStrategyItem,
     InEcs,
+    Name,
     ask,
     clusters,
     in_chunks,
@@ -66,7 +65,7 @@ class EcsCluster(InEcs):
         "status": Output("ACTIVE"),
     }
 
-    name: Fixed[str] = Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")
+    name: Fixed[Name]
     """Letters, digits, _ and -; unique in the account and region."""
     container_insights: Literal["disabled", "enabled", "enhanced"] | None = None
     """Metrics of tasks and containers in CloudWatch, which are billed; as the account says where left out."""

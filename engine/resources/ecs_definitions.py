@@ -14,10 +14,9 @@ from engine.by_hand import assign, aws, json_word, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown, holds_unknown
 from engine.resource import Fixed, Id, Output, Place, Values, plain
-from engine.resources._ecs import InEcs, ask, new_tags, once_settled, told_tags
+from engine.resources._ecs import InEcs, Name, ask, new_tags, once_settled, told_tags
 from engine.resources._ecs_containers import (
     Container,
-    Name,
     RuntimePlatform,
     Units,
     Volume,

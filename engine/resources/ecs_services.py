@@ -17,6 +17,7 @@ from engine.resources._aws import finish, seconds, service_linked_role
 from engine.resources._ecs import (
     CapacityProviderStrategyItem,
     InEcs,
+    Name,
     NetworkConfiguration,
     ask,
     by_cluster,
@@ -109,7 +110,7 @@ class EcsService(InEcs):
         "public_ip": Output("the public address of one of its tasks, where they have any"),
     }
 
-    name: Fixed[str] = Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")
+    name: Fixed[Name]
     """Letters, digits, _ and -; unique in the cluster."""
     cluster: Fixed[Id] = "default"
     """The name or ARN of its cluster."""

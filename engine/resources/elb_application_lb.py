@@ -77,7 +77,7 @@ class ElbApplicationLb(InElb):
 
     name: Fixed[Name]
     """At most 32 letters, digits and hyphens; not beginning with internal-."""
-    subnets: list[Id] = Field(min_length=2)
+    subnets: list[Id]
     """Subnets in at least two availability zones; for an internet-facing one with a way to the internet."""
     security_groups: list[Id] | None = None
     """Ids of groups; the VPC's default group where left out."""
@@ -96,6 +96,10 @@ class ElbApplicationLb(InElb):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if isinstance(self.subnets, list) and len(self.subnets) < 2:
+            raise ValueError(
+                "subnets: a load balancer stands in at least two subnets, in two availability zones"
+            )
         if not holds_unknown(plain(self.listeners)):
             ports = [plain(one)["port"] for one in self.listeners]
             for port in ports:

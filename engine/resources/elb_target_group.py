@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,7 +13,7 @@ from engine.by_hand import assign, aws, json_word, variable, word
 from engine.errors import StepFailed
 from engine.refs import Ref, Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Unread, Values, plain
-from engine.resources._aws import finish, insist, seconds
+from engine.resources._aws import finish, insist, seconds, shaped
 from engine.resources._elb import InElb, Name, ask, found, new_tags, of_ours, refuse_another
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ _ATTRIBUTES: Final = {
     "load_balancing_algorithm_type": "load_balancing.algorithm.type",
     "slow_start": "slow_start.duration_seconds",
 }
+
+
+PagePath = Annotated[str, shaped(r"/.{0,1023}", "a path that begins with /, as /ping")]
+Codes = Annotated[str, shaped(r"\d{3}(-\d{3})?(,\d{3}(-\d{3})?)*", "write it like 200, 200,204 or 200-399")]
 
 
 class Target(Fields):
@@ -86,7 +90,7 @@ class ElbTargetGroup(InElb):
     """The group's protocol where left out."""
     health_check_port: str | int | None = None
     """`traffic-port`, the default, is the target's own."""
-    health_check_path: str | None = Field(default=None, pattern=r"^/", max_length=1024)
+    health_check_path: PagePath | None = None
     """`/` where left out."""
     health_check_interval: int | None = Field(default=None, ge=5, le=300)
     """Seconds between two checks; 30 where left out."""
@@ -96,7 +100,7 @@ class ElbTargetGroup(InElb):
     """So many answers in a row make a target well; 5 where left out."""
     unhealthy_threshold_count: int | None = Field(default=None, ge=2, le=10)
     """So many failures in a row make it unwell; 2 where left out."""
-    successful_response_codes: str | None = Field(default=None, pattern=r"^\d{3}(-\d{3})?(,\d{3}(-\d{3})?)*$")
+    successful_response_codes: Codes | None = None
     """`200`, `200,204` or `200-399`; 200 where left out."""
     deregistration_delay_timeout: Unread[int | None] = Field(default=None, ge=0, le=3600)
     """Seconds that a target which goes has for what it has begun; 300 where left out."""
