@@ -32,7 +32,7 @@ from engine.load import Outside, load
 from engine.lookups import answered
 from engine.on_host import OnHost
 from engine.pin import pin
-from engine.plan import exists, plan
+from engine.plan import plan
 from engine.refresh import refresh
 from engine.refs import holds_unknown
 from engine.resource import Values
@@ -40,6 +40,7 @@ from engine.saved import Request, request_of, since_saved, to_save
 from engine.session import Session, Site
 from engine.slots import Slots
 from engine.templating import fill, scope_of
+from engine.there import exists
 from engine.world import World
 
 T = TypeVar("T")

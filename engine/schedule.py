@@ -11,7 +11,7 @@ import networkx as nx
 from engine.change import Change, Plan, Step, Verb
 from engine.graph import in_order
 from engine.lab import Need
-from engine.plan import exists, needs_of
+from engine.there import exists, needs_of
 
 # Edges that give way, the first ones first, where together they would make a ring: the order among things
 # that merely come after one another, then the order of deletions, then letting go before deletion.
