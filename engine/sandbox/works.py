@@ -62,6 +62,7 @@ class Works:
         self._registry = Web(listen["registry"], RegistryApp(images.folder, images.blobs, shelf, allowed))
         cloud.registry = self._registry.place
         engine = EngineApp(self.workloads, shelf, allowed, lambda: cloud.registry)
+        images.sweep(shelf.manifests(), engine.local.digests())
         self._engine = Web(listen["docker"], engine)
         self.docker_host = f"tcp://{self._engine.place}"
         """Where the Engine answers, as DOCKER_HOST has it."""

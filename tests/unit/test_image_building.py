@@ -298,3 +298,15 @@ def test_the_registry_refuses(
 ) -> None:
     found, body = ask(bench, path, method, data)
     assert (found, json.loads(body)["errors"][0]["code"]) == (status, code)
+
+
+def test_what_no_image_needs_any_more_is_swept_away(bench: Bench) -> None:
+    bench.build("FROM python:3.12\nCOPY . /app\nCMD python /app/a.py\n", {"a.py": "print('kept')"})
+    assert bench.run() == ["kept"]
+    bench.build("FROM python:3.12\nCOPY . /app\n", {"a.py": "print('gone')"})
+    blobs = bench.images.folder / "blobs"
+    before = len(list(blobs.iterdir()))
+    bench.images.sweep([manifest for manifest, _ in bench.shelf.kept.values()], [])
+    assert 0 < len(list(blobs.iterdir())) < before
+    workload = bench.workloads.start(bench.images.find("us-east-1/app:v1"), name="again")
+    assert workload.wait(30) == 0

@@ -247,3 +247,13 @@ def test_an_image_tells_what_it_says(workloads: Workloads) -> None:
     assert image.workdir == "/var/task"
     assert image.environment["LAMBDA_TASK_ROOT"] == "/var/task"
     assert workloads.images.find("public.ecr.aws/docker/library/httpd:2.4").ports == [80]
+
+
+def test_paths_of_the_image_are_found_in_shell_scripts(workloads: Workloads) -> None:
+    workload = workloads.start(
+        workloads.images.find("python:3.12-slim"),
+        name="paths",
+        command=["/bin/sh", "-c", "cd /app && cat /app/words.txt && python /app/main.py /apple"],
+        files={"/app/main.py": b"import sys; print(sys.argv[1])", "/app/words.txt": b"some words\n"},
+    )
+    assert said(workload) == ["some words", "/apple"]

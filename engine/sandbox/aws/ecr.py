@@ -122,6 +122,13 @@ class EcrShelf:
         with self._lock:
             return sorted(tag for image in self._repository(name).images for tag in image.image_tags)
 
+    def manifests(self) -> list[bytes]:
+        """The manifests of all images of all repositories."""
+        with self._lock:
+            regions = dict(moto.backends.get_backend("ecr")[self._account].items()).values()
+            repositories = [one for backend in regions for one in backend.repositories.values()]
+            return [image.image_manifest.encode() for one in repositories for image in one.images]
+
     def named(self, reference: str, host: str) -> bytes | None:
         """The manifest that an image's whole name means, `host` being the registry's own.
 

@@ -66,6 +66,13 @@ class Blobs:
             raise
         return digest, size
 
+    def sweep(self, kept: frozenset[str]) -> None:
+        """Deletes all blobs but those with these digests, and what was left half written."""
+        if self._folder.exists():
+            for path in self._folder.iterdir():
+                if f"sha256:{path.name}" not in kept:
+                    path.unlink()
+
     def read(self, digest: str) -> bytes:
         """The blob's content. Raises FileNotFoundError."""
         return self.path(digest).read_bytes()

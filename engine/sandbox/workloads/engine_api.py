@@ -64,6 +64,10 @@ class LocalImages:
         """The ids of all images."""
         return sorted(self._layers)
 
+    def digests(self) -> set[str]:
+        """The blobs that its images are made of."""
+        return {*self._layers, *(layer["digest"] for layers in self._layers.values() for layer in layers)}
+
     def find(self, reference: str) -> Built | None:
         """The image that a name, an id or the beginning of an id means."""
         id = self._names.get(full(reference), reference)
@@ -122,7 +126,7 @@ class EngineApp:
         """`registry` tells where the sandbox's own registry is (`127.0.0.1:5000`), `allowed` who may in."""
         self._workloads = workloads
         self._images: Images = workloads.images
-        self._local = LocalImages(self._images.folder / "engine.json")
+        self.local = LocalImages(self._images.folder / "engine.json")
         self._shelf = shelf
         self._allowed = allowed
         self._registry = registry
@@ -166,7 +170,7 @@ class EngineApp:
         return verb(request, found["name"])
 
     def _found(self, name: str) -> Built:
-        built = self._local.find(name)
+        built = self.local.find(name)
         if built is None:
             raise ApiError(404, f"No such image: {full(name)}")
         return built
@@ -175,7 +179,7 @@ class EngineApp:
         told = self._images.blobs.json(built.id)
         return {
             "Id": built.id,
-            "RepoTags": self._local.names(built.id),
+            "RepoTags": self.local.names(built.id),
             "RepoDigests": [],
             "Created": told.get("created", ""),
             "Architecture": told.get("architecture"),
@@ -186,7 +190,7 @@ class EngineApp:
         }
 
     def _list(self, request: Request) -> Response:
-        found = [self._local.find(id) for id in self._local.every()]
+        found = [self.local.find(id) for id in self.local.every()]
         return _json([{**self._about(built), "Created": 0} for built in found if built is not None])
 
     def _inspect(self, request: Request, name: str) -> Response:
@@ -194,11 +198,11 @@ class EngineApp:
 
     def _tag(self, request: Request, name: str) -> Response:
         repository, tag = request.args.get("repo", ""), request.args.get("tag") or "latest"
-        self._local.keep(self._found(name), f"{repository}:{tag}")
+        self.local.keep(self._found(name), f"{repository}:{tag}")
         return Response(status=201)
 
     def _remove(self, request: Request, name: str) -> Response:
-        done = self._local.forget(name)
+        done = self.local.forget(name)
         if not done:
             raise ApiError(404, f"No such image: {full(name)}")
         return _json(done)
@@ -223,7 +227,7 @@ class EngineApp:
         build = Build(
             images=self._images,
             workloads=self._workloads,
-            local=self._local.find,
+            local=self.local.find,
             say=lambda line: said.put({"stream": f"{line}\n"}),
             args=json.loads(given.get("buildargs") or "{}"),
             labels=json.loads(given.get("labels") or "{}"),
@@ -233,7 +237,7 @@ class EngineApp:
         def work() -> None:
             try:
                 built = build.run(archive, given.get("dockerfile") or "Dockerfile", given.get("target") or "")
-                self._local.keep(built, *given.getlist("t"))
+                self.local.keep(built, *given.getlist("t"))
                 said.put({"aux": {"ID": built.id}})
                 said.put({"stream": f"Successfully built {built.id[7:19]}\n"})
                 for name in given.getlist("t"):
@@ -254,7 +258,7 @@ class EngineApp:
             image = self._images.find(name)
         except NoSuchImage:
             raise ApiError(404, f"manifest for {name} not found: manifest unknown") from None
-        self._local.keep(Built(image.id, image.layers), name)
+        self.local.keep(Built(image.id, image.layers), name)
         return _stream(iter([{"status": f"Status: Downloaded newer image for {name}"}]))
 
     def _push(self, request: Request, name: str) -> Response:

@@ -9,7 +9,7 @@ import shutil
 import sys
 import tarfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -100,6 +100,21 @@ class Images:
     def __post_init__(self) -> None:
         self.blobs = Blobs(self.folder / "blobs")
         self._lock = threading.Lock()
+
+    def sweep(self, manifests: Iterable[bytes], others: Iterable[str]) -> None:
+        """Deletes what no image needs any more: those of `manifests` are kept, and the digests `others`.
+
+        To be called while nothing is built, pushed or run.
+        """
+        kept = set(others)
+        for manifest in manifests:
+            told = json.loads(manifest)
+            kept |= {str(one["digest"]) for one in [told["config"], *told.get("layers", ())]}
+        self.blobs.sweep(frozenset(kept))
+        unpacked = self.folder / "unpacked"
+        for root in unpacked.iterdir() if unpacked.exists() else ():
+            if f"sha256:{root.name}" not in kept:
+                shutil.rmtree(root, ignore_errors=True)
 
     def find(self, reference: str) -> Image:
         """The image that a container service would pull. Raises NoSuchImage."""

@@ -8,6 +8,8 @@ import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from engine.sandbox.workloads.images import OTHER_PACKAGES, PACKAGES
+
 _PYTHON = re.compile(r"(/usr(/local)?/bin/)?python(3(\.\d+)?)?")
 _SHELL = re.compile(r"(/usr)?/?(bin/)?(ba|da|a)?sh")
 _WAITS = re.compile(r"sleep (infinity|inf)|tail -[fF] /dev/null")
@@ -41,6 +43,7 @@ def runnable(
     if _PYTHON.fullmatch(first):
         return [python, *rest]
     if _SHELL.fullmatch(first):
+        rest = [placed_in(word, root) if " " in word else word for word in rest]
         return [_first_there("/bin/sh", "/usr/bin/sh"), *rest]
     if _WAITS.fullmatch(" ".join(command)):
         return [python, "-c", "import signal; signal.pause()"]
@@ -61,6 +64,26 @@ def placed(word: str, root: Path) -> str:
     if word.startswith("/") and os.path.lexists(root / word.lstrip("/")):
         return str(root / word.lstrip("/"))
     return word
+
+
+def prefixes(root: Path) -> list[str]:
+    """The paths of an image that it has brought itself: `/app`, `/opt/ml`."""
+    found = []
+    for top in sorted(root.iterdir()):
+        if top.name in (PACKAGES, OTHER_PACKAGES):
+            continue
+        shared = top.name in ("etc", "home", "mnt", "opt", "root", "srv", "tmp", "usr", "var")
+        below = sorted(top.iterdir()) if shared and top.is_dir() else [top]
+        found += [f"/{place.relative_to(root)}" for place in below]
+    return found
+
+
+def placed_in(script: str, root: Path) -> str:
+    """A shell script in which the paths that the image has brought are those they have here."""
+    for prefix in prefixes(root):
+        here = f"{root}{prefix}".replace("\\", r"\\")
+        script = re.sub(rf"(?<![\w./-]){re.escape(prefix)}(?![\w.-])", here, script)
+    return script
 
 
 def _script(path: Path, name: str, rest: Sequence[str], python: str) -> list[str]:

@@ -27,7 +27,7 @@ from typing import Any, Final
 from engine.sandbox.workloads import inside
 from engine.sandbox.workloads.images import OTHER_PACKAGES, PACKAGES, Image, Images
 from engine.sandbox.workloads.interpreter import Interpreter, as_nobody, fitting, nobody
-from engine.sandbox.workloads.programs import CannotRunError, make_bin, placed, runnable
+from engine.sandbox.workloads.programs import CannotRunError, make_bin, placed, prefixes, runnable
 
 GRACE_SECONDS: Final = 2.0
 """From the request to stop until the kill; ECS gives 30, Kubernetes 30, Docker 10."""
@@ -38,7 +38,6 @@ _MEGABYTE: Final = 1 << 20
 _MOST_MEMORY: Final = 4096 * _MEGABYTE
 """Address space, of which interpreters with threads reserve far more than they use."""
 _LIMITS: Final = {"CORE": 0, "NOFILE": 1024, "FSIZE": 1024 * _MEGABYTE}
-_PREFIX_SKIPPED: Final = (PACKAGES, OTHER_PACKAGES)
 
 
 @dataclass(frozen=True)
@@ -327,18 +326,6 @@ def _environment(workload: Workload, given: Mapping[str, str], reach: Sequence[i
         own["LABCTL_PACKAGES"] = str(root / OTHER_PACKAGES)
     usual = {"LANG": "C.UTF-8", "HOSTNAME": workload.id, "PYTHONUNBUFFERED": "1"}
     return {**usual, **given, **own}
-
-
-def prefixes(root: Path) -> list[str]:
-    """The paths of an image that it has brought itself: `/app`, `/opt/ml`."""
-    found = []
-    for top in sorted(root.iterdir()):
-        if top.name in _PREFIX_SKIPPED:
-            continue
-        shared = top.name in ("etc", "home", "mnt", "opt", "root", "srv", "tmp", "usr", "var")
-        below = sorted(top.iterdir()) if shared and top.is_dir() else [top]
-        found += [f"/{place.relative_to(root)}" for place in below]
-    return found
 
 
 def _give_away(folder: Path) -> None:
