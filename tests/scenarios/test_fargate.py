@@ -4,36 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.scenarios.flask_app import POSTED
 from tests.scenarios.place import Place
-
-APPLICANT = {
-    "gre_score": 300,
-    "toefl_score": 100,
-    "university_rating": 4,
-    "sop": 3,
-    "lor": 4,
-    "cgpa": 8.90,
-    "research": "Yes",
-}
-JSON = ("-H", "Content-Type: application/json", "-d", json.dumps(APPLICANT))
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    place = Place(tmp_path_factory.mktemp("fargate") / "work")
-    try:
-        yield place
-    finally:
-        place.close()
 
 
 def predicted(place: Place, site: str) -> float:
-    answer = place.curl(f"{site}predict", *JSON)
+    answer = place.curl(f"{site}predict", *POSTED)
     assert answer.returncode == 0, answer.stderr
     return float(json.loads(answer.stdout)["chance_of_admission"])
 
@@ -171,4 +151,27 @@ def test_a_task_that_cannot_fetch_its_image_says_why(place: Place) -> None:
     )
     assert "subnet without a way out" in said.all
     place.run("destroy", "playbooks/fargate_admission.yml", "--yes")
+    assert left_of_ecs(place) == []
+
+
+def test_the_printed_policy_is_enough(place: Place) -> None:
+    """A user who may do what `labctl iam-policy` says makes the service and takes it away."""
+    playbook = "playbooks/flask_on_ecs.yml"
+    policy = place.json("iam-policy", playbook)
+    assert len(json.dumps(policy, separators=(",", ":"))) <= 6144, "it fits into one managed policy"
+    endpoint, running = place.sandbox_endpoint(), place.sandbox
+    (place.folder / "inventory/user.yml").write_text(
+        "target: aws\n"
+        f"aws: {{region: us-east-1, endpoint_url: {endpoint}}}\n"
+        f"ssh: {{proxy: {running['socks_proxy']}}}\n"
+        f"docker: {{host: {running['docker_host']}}}\n"
+    )
+    iam = place.aws("iam")
+    iam.create_user(UserName="alice")
+    iam.put_user_policy(UserName="alice", PolicyName="lab", PolicyDocument=json.dumps(policy))
+    key = iam.create_access_key(UserName="alice")["AccessKey"]
+    env = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    place.run("apply", playbook, "-i", "user", "--yes", env=env)
+    place.run("check", playbook, "-i", "user", env=env)
+    place.run("destroy", playbook, "-i", "user", "--yes", env=env)
     assert left_of_ecs(place) == []

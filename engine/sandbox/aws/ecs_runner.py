@@ -35,6 +35,8 @@ _NO_LOG_GROUP: Final = (
     "ResourceNotFoundException: The specified log group does not exist. : exit status 1"
 )
 _GRACE_SECONDS: Final = 2.0
+_LOG_SECONDS: Final = 1.0
+"""Between two looks at what a task has printed."""
 _KILLED: Final = 128
 
 
@@ -54,6 +56,8 @@ class Runner:
         self._stopping: set[str] = set()
         self._told: dict[str, int] = {}
         """By id of the workload, up to when (ms) what it has printed is in its log stream."""
+        self._read_at: dict[str, float] = {}
+        """By ARN of the task, when what it has printed was read last."""
 
     def place(self, ec2: Any, task: Task) -> None:
         """Gives a task its network interface. Raises EC2's errors."""
@@ -155,7 +159,8 @@ class Runner:
                 could = not workload.reason
                 words = "Essential container in task exited" if could else workload.reason
                 task.is_to_stop(words, "EssentialContainerExited" if could else "TaskFailedToStart")
-        self._pass_on_logs(task)
+        if time.monotonic() - self._read_at.get(task.task_arn, 0.0) >= _LOG_SECONDS:
+            self._pass_on_logs(task)
 
     def _resume(self, ec2: Any, task: Task) -> None:
         workloads = self.workloads()
@@ -193,12 +198,14 @@ class Runner:
             self._told.pop(workload.id, None)
             workload.remove()
         self._running.pop(task.task_arn, None)
+        self._read_at.pop(task.task_arn, None)
         self._stopping.discard(task.task_arn)
         give_back(ec2, task.task_arn)
         task.has_stopped()
 
     def _pass_on_logs(self, task: Task) -> None:
         """Puts what containers have printed into their streams of CloudWatch Logs."""
+        self._read_at[task.task_arn] = time.monotonic()
         for name, workload in self._running.get(task.task_arn, {}).items():
             log = task.definition_of(name).get("logConfiguration") or {}
             options = log.get("options") or {}
