@@ -34,9 +34,9 @@ checks:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """One place for all scenarios of a module: its sandbox is started once."""
-    place = Place(tmp_path_factory.mktemp("small") / "work")
+    place = Place(tmp_path_factory.mktemp("place") / "work")
     try:
         yield place
     finally:
@@ -44,9 +44,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 @pytest.fixture
-def small(shared: Place) -> Iterator[Place]:
+def small(place: Place) -> Iterator[Place]:
     """A place with the playbook `small.yml`, of which nothing is there when the test begins and ends."""
-    (shared.folder / "small.yml").write_text(SMALL)
-    yield shared
-    (shared.folder / "small.yml").write_text(SMALL)
-    shared.run("destroy", "small.yml", "--yes")
+    (place.folder / "small.yml").write_text(SMALL)
+    yield place
+    (place.folder / "small.yml").write_text(SMALL)
+    place.run("destroy", "small.yml", "--yes")

@@ -71,6 +71,11 @@ class Place:
         assert "Traceback" not in said.all, said.all
         return said
 
+    def stand_up(self, playbook: str, *args: str) -> None:
+        """Plan and apply a playbook; `planned` and `applied` are what the commands said."""
+        self.planned = self.run("plan", playbook, *args)
+        self.applied = self.run("apply", "--yes")
+
     def start(self, *args: str) -> subprocess.Popen[str]:
         """Start labctl in a process group of its own, to be interrupted."""
         return subprocess.Popen(

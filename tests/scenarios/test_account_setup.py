@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import configparser
 import stat
-from collections.abc import Iterator
 from typing import Any
 
 import boto3
@@ -18,14 +17,10 @@ EMAIL = ("-e", "email=ana@example.com")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    place = Place(tmp_path_factory.mktemp("account") / "work")
-    try:
-        place.planned = place.run("plan", PLAYBOOK, *EMAIL)
-        place.applied = place.run("apply", "--yes")
-        yield place
-    finally:
-        place.close()
+def place(place: Place) -> Place:
+    """A place where the lab was planned and applied."""
+    place.stand_up(PLAYBOOK, *EMAIL)
+    return place
 
 
 def keys(place: Place) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,15 +11,6 @@ from tests.scenarios.place import Place
 PLAYBOOK = "playbooks/ec2_s3_basics.yml"
 LAB = "ec2_s3_basics@sandbox"
 BUCKET = "ec2-s3-basics-sandbox-123456789012"
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    place = Place(tmp_path_factory.mktemp("basics") / "work")
-    try:
-        yield place
-    finally:
-        place.close()
 
 
 def instances(place: Place) -> list[dict[str, Any]]:

@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-
-import pytest
 
 from tests.scenarios.place import Place
 
 PLAYBOOK, LAB = "playbooks/flask_on_ec2.yml", "flask_on_ec2@sandbox"
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    place = Place(tmp_path_factory.mktemp("flask") / "work")
-    try:
-        yield place
-    finally:
-        place.close()
 
 
 def test_it_serves_is_changed_and_goes(place: Place) -> None:

@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from engine.aws import Aws
 from engine.k8s import Cluster, Ref, reach
+from tests.scenarios.flask_app import APPLICANT
 from tests.scenarios.place import Place
 
 PLAYBOOK = "playbooks/flask_on_eks.yml"
 NAME = "flask-on-eks-sandbox"
-APPLICANT = {
-    "gre_score": 300,
-    "toefl_score": 100,
-    "university_rating": 4,
-    "sop": 3,
-    "lor": 4,
-    "cgpa": 8.90,
-    "research": "Yes",
-}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    place = Place(tmp_path_factory.mktemp("eks") / "work")
-    try:
-        place.planned = place.run("plan", PLAYBOOK)
-        place.applied = place.run("apply", "--yes")
-        yield place
-    finally:
-        place.close()
+def place(place: Place) -> Place:
+    """A place where the lab was planned and applied."""
+    place.stand_up(PLAYBOOK)
+    return place
 
 
 def cluster(place: Place) -> Cluster:

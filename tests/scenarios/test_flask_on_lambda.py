@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
+from tests.scenarios.flask_app import POSTED
 from tests.scenarios.place import Place
 
 LAB = "flask_on_lambda@sandbox"
 NAME = "flask-on-lambda-sandbox-flask"
 PLAYBOOK = "playbooks/flask_on_lambda.yml"
-BODY = {
-    "gre_score": 300,
-    "toefl_score": 100,
-    "university_rating": 4,
-    "sop": 3,
-    "lor": 4,
-    "cgpa": 8.90,
-    "research": "Yes",
-}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(place: Place) -> Place:
     """A place where the lab was planned and applied."""
-    place = Place(tmp_path_factory.mktemp("lambda") / "work")
-    try:
-        place.planned = place.run("plan", PLAYBOOK)
-        place.applied = place.run("apply", "--yes")
-        yield place
-    finally:
-        place.close()
+    place.stand_up(PLAYBOOK)
+    return place
 
 
 def predicted(place: Place) -> object:
     url = place.json("output")["url"]
-    done = place.curl(f"{url}predict", "-H", "content-type: application/json", "-d", json.dumps(BODY))
+    done = place.curl(f"{url}predict", *POSTED)
     return json.loads(done.stdout) if done.returncode == 0 else done.stderr
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,15 +20,10 @@ RESOURCES = LISTED.split()
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """A place where HW02 was planned and applied, with what the two printed."""
-    place = Place(tmp_path_factory.mktemp("hw02") / "work")
-    try:
-        place.planned = place.run("plan", "playbooks/hw02.yml")
-        place.applied = place.run("apply", "--yes")
-        yield place
-    finally:
-        place.close()
+def place(place: Place) -> Place:
+    """A place where the lab was planned and applied."""
+    place.stand_up("playbooks/hw02.yml")
+    return place
 
 
 def hosts_rule(place: Place, port: int) -> list[dict[str, object]]:

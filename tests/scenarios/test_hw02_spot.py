@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from tests.scenarios.place import Place
 
@@ -15,15 +12,6 @@ EMPTY = """\
 target: sandbox
 sandbox: {no_capacity: ["spot:t2.large"], boot_seconds: 0.2, ssh_seconds: 0.2}
 """
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    place = Place(tmp_path_factory.mktemp("spot") / "work")
-    try:
-        yield place
-    finally:
-        place.close()
 
 
 def bastions(place: Place) -> list[dict[str, Any]]:

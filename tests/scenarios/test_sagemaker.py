@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.scenarios.flask_app import APPLICANT
 from tests.scenarios.place import Place
 
 HW02 = "playbooks/hw02_sagemaker.yml"
 FLASK = "playbooks/flask_on_sagemaker.yml"
 NAME = "hw02-sagemaker-sandbox"
-APPLICANT = {
-    "gre_score": 300,
-    "toefl_score": 100,
-    "university_rating": 4,
-    "sop": 3,
-    "lor": 4,
-    "cgpa": 8.90,
-    "research": "Yes",
-}
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    place = Place(tmp_path_factory.mktemp("sagemaker") / "work")
-    try:
-        yield place
-    finally:
-        place.close()
 
 
 def asked(place: Place, endpoint: str, kind: str, body: str) -> Any:
