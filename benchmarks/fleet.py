@@ -147,10 +147,10 @@ class Fleet:
         return docker("exec", "-i", self._prefix + name, "sh", stdin=script.encode())
 
 
-def undo(tool: str, *, packages: bool) -> str:
-    """A script that takes from a host what `tool` has made there; the packages, too, where asked for."""
+def undo(tool: str, *, packages: bool, containers: bool) -> str:
+    """A script that takes from a host what `tool` has made there; packages and containers where asked for."""
     lines: Sequence[str] = (
-        f"docker ps -aq --filter name=^/{tool}- | xargs -r docker rm -f >/dev/null",
+        f"docker ps -aq --filter name=^/{tool}- | xargs -r docker rm -f >/dev/null" if containers else "",
         f"systemctl disable --now {tool}-1 {tool}-2 {tool}-3 2>/dev/null",
         f"for one in 1 2 3; do userdel -r {tool}$one 2>/dev/null; done",
         f"rm -rf /srv/{tool}/* /srv/{tool} /var/lib/labctl /root/.ansible /home/admin/.ansible",

@@ -29,7 +29,8 @@ from tools import Ansible, Failed, Labctl, Pyinfra, Run, Script, Tool, environme
 BUILD = Path(__file__).resolve().parent.parent / "build" / "benchmarks"
 ROWS = {
     "first": "first run",
-    "in place": "first run, packages in place",
+    "no packages": "first run, packages in place",
+    "no containers": "first run, packages and containers in place",
     "no-op": "no-op run",
     "plan": "plan",
 }
@@ -52,7 +53,8 @@ class Measured:
 class Bench:
     """One fleet at one distance: every tool does everything on it."""
 
-    def __init__(self, fleet: Fleet, tools: list[Tool], delay: int) -> None:
+    def __init__(self, fleet: Fleet, tools: list[Tool], delay: int, rows: list[str]) -> None:
+        self.rows = rows
         self.fleet = fleet
         self.tools = tools
         self.delay = delay
@@ -64,16 +66,20 @@ class Bench:
             yield from self._all_of(tool, repeat)
 
     def _all_of(self, tool: Tool, repeat: int) -> Iterator[Measured]:
-        for row, packages in (("first", True), ("in place", False)):
-            self.fleet.run(undo(tool.name, packages=packages))
+        for row in ROWS:
+            if row not in self.rows:
+                continue
+            if row in ("no-op", "plan"):
+                if tool.name != "script":
+                    yield self._timed(tool, row, repeat, tool.run if row == "no-op" else tool.plan)
+                continue
+            if row == "no containers" and tool.name == "script":
+                continue
+            self.fleet.run(undo(tool.name, packages=row == "first", containers=row != "no containers"))
             tool.forget()
             time.sleep(1)
             yield self._timed(tool, row, repeat, tool.run)
             self._check(tool)
-        if tool.name == "script":
-            return
-        for row, run in (("no-op", tool.run), ("no-op", tool.run), ("plan", tool.plan)):
-            yield self._timed(tool, row, repeat, run)
 
     def _timed(self, tool: Tool, row: str, repeat: int, run: Callable[[], Run]) -> Measured:
         before = self._processor()
@@ -135,7 +141,7 @@ def main() -> int:
             tempfile.TemporaryDirectory(prefix="labctl-benchmark-") as folder,
             Fleet(count, Path(folder), say, given.cgroup_parent) as fleet,
         ):
-            benches = [_bench(fleet, Path(folder), given.tools, delay, programs) for delay in given.delays]
+            benches = [_bench(fleet, Path(folder), given, delay, programs) for delay in given.delays]
             for repeat in range(given.repeats):
                 for bench in benches:
                     for measured in bench.measure(repeat):
@@ -156,7 +162,9 @@ def main() -> int:
     return 0
 
 
-def _bench(fleet: Fleet, folder: Path, names: list[str], delay: int, programs: dict[str, Path]) -> Bench:
+def _bench(
+    fleet: Fleet, folder: Path, given: argparse.Namespace, delay: int, programs: dict[str, Path]
+) -> Bench:
     port = fleet.relay(delay / 1000)
     place = folder / str(delay)
     makers: dict[str, Callable[[Path], Tool]] = {
@@ -165,7 +173,7 @@ def _bench(fleet: Fleet, folder: Path, names: list[str], delay: int, programs: d
         "ansible": lambda own: Ansible(own, fleet, port, programs["ansible"]),
         "script": lambda own: Script(own, fleet, port),
     }
-    return Bench(fleet, [makers[name](place / name) for name in names], delay)
+    return Bench(fleet, [makers[name](place / name) for name in given.tools], delay, given.rows)
 
 
 def table(results: list[Measured]) -> str:
@@ -227,6 +235,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
         "--tools", type=lambda text: text.split(","), default=list(TOOLS), help=f"of {','.join(TOOLS)}"
+    )
+    parser.add_argument(
+        "--rows", type=lambda text: text.split(","), default=list(ROWS), help=f"of {','.join(ROWS)}"
     )
     parser.add_argument("--json", help="a file for every single measurement")
     parser.add_argument("--add", nargs="+", default=[], help="such files, for the table to have these, too")
