@@ -49,7 +49,7 @@ _TASKS_A_REQUEST: Final = 100
 _GROUP: Final = "service:"
 """What the group of a service's task begins with."""
 _SETTLES: Final = 900.0
-_FAILED_TASKS: Final = 2
+_FAILED_TASKS: Final = 3
 """So many tasks that a deployment has lost are enough to say that it does not work."""
 
 
