@@ -220,6 +220,9 @@ def reset() -> None:
         from engine.sandbox.containers.engine import name_of, remove_all
 
         remove_all(name_of(folder))
+    from engine.sandbox.workloads.place import sweep
+
+    sweep(folder)
     for name in (INFO, LOG):
         (folder / name).unlink(missing_ok=True)
     if (folder / STATE).exists():

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from engine.sandbox.workloads.images import Image, Images, NoSuchImage
+from engine.sandbox.workloads.place import sweep
 from engine.sandbox.workloads.running import Workload, Workloads
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workloads run on Linux and macOS")
@@ -232,6 +233,7 @@ def test_it_ends_when_the_sandbox_is_killed(tmp_path: Path) -> None:
     while _alive(group) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _alive(group)
+    sweep(tmp_path)
 
 
 def _alive(group: int) -> bool:

@@ -7,7 +7,6 @@ of its own, limits, and none of the user's credentials. Where the sandbox runs a
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.util
 import json
 import os
@@ -15,7 +14,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 import uuid
@@ -27,6 +25,7 @@ from typing import Any, Final
 from engine.sandbox.workloads import inside
 from engine.sandbox.workloads.images import OTHER_PACKAGES, PACKAGES, Image, Images
 from engine.sandbox.workloads.interpreter import Interpreter, as_nobody, fitting, nobody
+from engine.sandbox.workloads.place import fresh_base
 from engine.sandbox.workloads.programs import CannotRunError, make_bin, placed, prefixes, runnable
 
 GRACE_SECONDS: Final = 2.0
@@ -253,31 +252,10 @@ class Workloads:
             raise CannotRunError("the sandbox runs workloads on Linux and macOS only")
         with self._lock:
             if self._base is None:
-                base = _base(self._folder)
+                base = fresh_base(self._folder)
                 self._interpreter = fitting(base)
                 self._base = base
             return self._base, self._interpreter
-
-
-def _base(folder: Path) -> Path:
-    """A fresh folder below the sandbox's own; of root's, which nobody else may enter, one that they may."""
-    if nobody() is None:
-        base = folder / "workloads"
-        shutil.rmtree(base, ignore_errors=True)
-        base.mkdir(mode=0o700, parents=True)
-        return base
-    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
-    _sweep(f"labctl-{digest}-")
-    base = Path(tempfile.mkdtemp(prefix=f"labctl-{digest}-"))
-    base.chmod(0o711)
-    return base
-
-
-def _sweep(prefix: str) -> None:
-    """Removes what a killed sandbox left."""
-    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        if not left.is_symlink() and left.stat().st_uid == os.geteuid():
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _lay_out(
