@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from engine.aws import Aws
 from engine.hosts import Host
 from engine.sandbox import CREDENTIALS, Running, ensure, stop
+from tests import clients
 from tests.hosts import containers
 
-REGION = "us-east-1"
 GETTING_READY = pytest.StashKey[subprocess.Popen[bytes]]()
 
 
@@ -88,17 +88,16 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.fixture
 def aws(cloud: Running) -> Aws:
     """The sandbox's AWS as the engine talks to it."""
-    return Aws(region=REGION, endpoint_url=cloud.aws_endpoint, credentials=CREDENTIALS)
+    return Aws(region=clients.REGION, endpoint_url=cloud.aws_endpoint, credentials=CREDENTIALS)
 
 
 @pytest.fixture
 def ec2(cloud: Running) -> Any:
     """The sandbox's EC2 from behind: boto3, not labctl."""
-    key, secret = CREDENTIALS
-    return boto3.client(
-        "ec2",
-        region_name=REGION,
-        endpoint_url=cloud.aws_endpoint,
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-    )
+    return clients.at(cloud.aws_endpoint, "ec2")
+
+
+@pytest.fixture
+def client(cloud: Running) -> Callable[[str], Any]:
+    """The same of any service."""
+    return functools.partial(clients.at, cloud.aws_endpoint)

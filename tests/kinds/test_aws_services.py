@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import boto3
 import pytest
 from pydantic import ValidationError
 
@@ -20,23 +19,7 @@ from engine.resources.route53_zones import Route53Zone
 from engine.resources.s3 import S3Bucket
 from engine.resources.sns import SnsTopic
 from engine.resources.sqs import SqsQueue
-from engine.sandbox import Running
 from tests.kinds.aws_stage import Stage
-
-
-@pytest.fixture
-def client(cloud: Running) -> Any:
-    def made(service: str) -> Any:
-        return boto3.client(
-            service,
-            region_name="us-east-1",
-            endpoint_url=cloud.aws_endpoint,
-            aws_access_key_id="labctl",
-            aws_secret_access_key="sandbox",
-        )
-
-    return made
-
 
 # -- messages ------------------------------------------------------------------------------------------------
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
 import urllib3
 from pydantic import ValidationError
@@ -21,7 +19,9 @@ from engine.resources.ec2_compute import Ec2Instance
 from engine.resources.ec2_launch_template import Ec2LaunchTemplate
 from engine.resources.elb_application_lb import ElbApplicationLb
 from engine.resources.elb_target_group import ElbTargetGroup
-from engine.sandbox import CREDENTIALS, Running
+from engine.sandbox import Running
+from tests import clients
+from tests.clients import waited
 from tests.kinds.aws_examples.ec2 import an_image
 from tests.kinds.aws_examples.ecs import a_group, a_name, a_public_network
 from tests.kinds.aws_stage import Stage
@@ -43,24 +43,6 @@ def get(cloud: Running) -> Callable[..., urllib3.BaseHTTPResponse]:
         return pool.request(method, url, timeout=8, retries=False, redirect=False, **more)
 
     return ask
-
-
-def client(cloud: Running, service: str) -> Any:
-    key, secret = CREDENTIALS
-    return boto3.client(
-        service,
-        region_name="us-east-1",
-        endpoint_url=cloud.aws_endpoint,
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-    )
-
-
-def waited(reached: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline, "it does not come to that"
-        time.sleep(0.1)
 
 
 def a_template(stage: Stage, group: str, **fields: Any) -> dict[str, Any]:
@@ -193,7 +175,7 @@ def test_requests_go_where_the_rules_say(stage: Stage, cloud: Running, get: Any)
     )
     site = f"http://{balancer['dns_name']}"
     waited(lambda: get(f"{site}/").status == 200)
-    elb = client(cloud, "elbv2")
+    elb = clients.at(cloud.aws_endpoint, "elbv2")
 
     def states() -> set[str]:
         told = elb.describe_target_health(TargetGroupArn=targets)["TargetHealthDescriptions"]
@@ -241,7 +223,7 @@ def test_a_group_replaces_what_goes_and_what_is_outdated(stage: Stage, cloud: Ru
         "vpc_zone_identifier": subnets,
     }
     made = stage.make(AutoscalingGroup.model_validate(given), "workers")
-    ec2 = client(cloud, "ec2")
+    ec2 = clients.at(cloud.aws_endpoint, "ec2")
 
     def machines() -> list[dict[str, Any]]:
         ids = AutoscalingGroup.read_many(stage.world(), [made["id"]])[made["id"]]["instances"]

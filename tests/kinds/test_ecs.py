@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
 from pydantic import ValidationError
 
@@ -18,7 +16,7 @@ from engine.resources.ecs_clusters import EcsCluster
 from engine.resources.ecs_definitions import EcsTaskDefinition
 from engine.resources.ecs_services import EcsService
 from engine.resources.ecs_tasks import EcsTask
-from engine.sandbox import CREDENTIALS, Running
+from tests.clients import waited
 from tests.kinds.aws_examples.ecs import a_cluster, a_definition, a_group, a_name, a_public_network
 from tests.kinds.aws_stage import Stage
 from tests.kinds.scripted_aws import Scripted
@@ -27,23 +25,8 @@ CONTAINER = {"name": "web", "image": "httpd:2.4"}
 
 
 @pytest.fixture
-def ecs(cloud: Running) -> Any:
-    """ECS from behind: boto3, not labctl."""
-    key, secret = CREDENTIALS
-    return boto3.client(
-        "ecs",
-        region_name="us-east-1",
-        endpoint_url=cloud.aws_endpoint,
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-    )
-
-
-def waited(reached: Callable[[], bool], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline, "it does not come to that"
-        time.sleep(0.05)
+def ecs(client: Callable[[str], Any]) -> Any:
+    return client("ecs")
 
 
 @pytest.mark.parametrize(

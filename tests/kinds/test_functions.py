@@ -6,7 +6,6 @@ import json
 import time
 from typing import Any
 
-import boto3
 import pytest
 from pydantic import ValidationError
 
@@ -18,29 +17,11 @@ from engine.resources.api_gateway import ApiGateway
 from engine.resources.ecr import EcrRepository
 from engine.resources.ecr_images import EcrImage
 from engine.resources.lambda_functions import LambdaFunction
-from engine.sandbox import CREDENTIALS, Running
 from tests.kinds.aws_examples.ecr import a_folder, a_repository
 from tests.kinds.aws_examples.functions import ECHO, a_function, a_role, a_zip
 from tests.kinds.aws_stage import Stage
 
 ROLE = "arn:aws:iam::123456789012:role/x"
-
-
-@pytest.fixture
-def client(cloud: Running) -> Any:
-    """boto3's client of a service, not labctl."""
-    key, secret = CREDENTIALS
-
-    def make(service: str) -> Any:
-        return boto3.client(
-            service,
-            region_name="us-east-1",
-            endpoint_url=cloud.aws_endpoint,
-            aws_access_key_id=key,
-            aws_secret_access_key=secret,
-        )
-
-    return make
 
 
 def invoked(client: Any, arn: str, event: object = None, **given: Any) -> tuple[Any, Any]:

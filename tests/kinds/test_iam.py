@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from pydantic import ValidationError
 
@@ -21,21 +21,14 @@ from engine.resources.iam_keys import IamAccessKey
 from engine.resources.iam_policies import IamManagedPolicy
 from engine.resources.iam_roles import IamInstanceProfile, IamRole
 from engine.resources.iam_users import IamUser, generated_password
-from engine.sandbox import Running
 from tests.kinds.aws_examples.iam import READ, WRITE, trusting
 from tests.kinds.aws_stage import Stage
 from tests.kinds.scripted_aws import Scripted
 
 
 @pytest.fixture
-def iam(cloud: Running) -> Any:
-    return boto3.client(
-        "iam",
-        region_name="us-east-1",
-        endpoint_url=cloud.aws_endpoint,
-        aws_access_key_id="labctl",
-        aws_secret_access_key="sandbox",
-    )
+def iam(client: Callable[[str], Any]) -> Any:
+    return client("iam")
 
 
 def a_user(stage: Stage, **fields: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -131,16 +132,5 @@ def test_a_parameter_that_is_not_there(stage: Stage) -> None:
 
 
 @pytest.fixture
-def ssm(cloud: Any) -> Any:
-    import boto3
-
-    from engine.sandbox import CREDENTIALS
-
-    key, secret = CREDENTIALS
-    return boto3.client(
-        "ssm",
-        region_name="us-east-1",
-        endpoint_url=cloud.aws_endpoint,
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-    )
+def ssm(client: Callable[[str], Any]) -> Any:
+    return client("ssm")

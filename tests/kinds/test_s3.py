@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from pydantic import ValidationError
 
@@ -27,15 +27,8 @@ OPEN = {"block_public_policy": False, "restrict_public_buckets": False}
 
 
 @pytest.fixture
-def s3(cloud: Running) -> Any:
-    key, secret = CREDENTIALS
-    return boto3.client(
-        "s3",
-        region_name="us-east-1",
-        endpoint_url=cloud.aws_endpoint,
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-    )
+def s3(client: Callable[[str], Any]) -> Any:
+    return client("s3")
 
 
 def names(s3: Any) -> list[str]:

@@ -7,7 +7,6 @@ import json
 import tarfile
 from typing import Any
 
-import boto3
 import pytest
 
 from engine.aws.errors import AwsError
@@ -15,7 +14,8 @@ from engine.errors import HalfMade, StepFailed
 from engine.resources.sagemaker_jobs import SagemakerTrainingJob, SagemakerTransformJob
 from engine.resources.sagemaker_models import SagemakerEndpoint, SagemakerEndpointConfig, SagemakerModel
 from engine.resources.sagemaker_notebooks import SagemakerNotebook
-from engine.sandbox import CREDENTIALS, Running
+from engine.sandbox import Running
+from tests import clients
 from tests.kinds.aws_examples.sagemaker import a_config, a_model, a_role, a_training, transform
 from tests.kinds.aws_stage import Stage
 from tests.kinds.scripted_aws import Scripted
@@ -25,14 +25,7 @@ INPUT = [{"s3_uri": "s3://data/train", "content_type": "text/csv"}]
 
 
 def asked(sandbox: Running, endpoint: str, points: str) -> list[dict[str, float]]:
-    key, secret = CREDENTIALS
-    runtime = boto3.client(
-        "sagemaker-runtime",
-        region_name="us-east-1",
-        endpoint_url=sandbox.aws_endpoint,
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-    )
+    runtime = clients.at(sandbox.aws_endpoint, "sagemaker-runtime")
     answer = runtime.invoke_endpoint(EndpointName=endpoint, ContentType="text/csv", Body=points)
     predictions: list[dict[str, float]] = json.load(answer["Body"])["predictions"]
     return predictions

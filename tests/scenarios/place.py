@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tests import clients
+
 ROOT = Path(__file__).parents[2]
 LABCTL = Path(sys.executable).parent / "labctl"
 DATA = ("playbooks", "templates", "inventory")
@@ -113,15 +115,7 @@ class Place:
 
     def aws(self, service: str = "ec2") -> Any:
         """boto3 pointed at the sandbox, as anybody could."""
-        import boto3
-
-        return boto3.client(
-            service,
-            region_name="us-east-1",
-            endpoint_url=self.sandbox["aws_endpoint"],
-            aws_access_key_id="labctl",
-            aws_secret_access_key="sandbox",
-        )
+        return clients.at(self.sandbox["aws_endpoint"], service)
 
     def tagged(self, lab: str) -> dict[str, str]:
         """What the API says carries the lab's tag: address to id."""

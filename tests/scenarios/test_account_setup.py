@@ -6,10 +6,10 @@ import configparser
 import stat
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from tests import clients
 from tests.scenarios.place import Place
 
 PLAYBOOK = "playbooks/account_setup.yml"
@@ -30,13 +30,7 @@ def keys(place: Place) -> tuple[str, str]:
 
 
 def client(place: Place, service: str, key: str, secret: str) -> Any:
-    return boto3.client(
-        service,
-        region_name="us-east-1",
-        endpoint_url=place.sandbox["aws_endpoint"],
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-    )
+    return clients.at(place.sandbox["aws_endpoint"], service, (key, secret))
 
 
 def test_the_plan_tells_what_would_be_made(place: Place) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
 
+from tests.clients import waited
 from tests.scenarios.flask_app import POSTED
 from tests.scenarios.place import Place
 
@@ -85,13 +85,6 @@ def logged(place: Place, group: str) -> str:
     logs = place.aws("logs")
     found = logs.filter_log_events(logGroupName=group)["events"]
     return "\n".join(event["message"] for event in found)
-
-
-def waited(reached: Any, seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline, "it does not come to that"
-        time.sleep(0.1)
 
 
 def test_a_service_behind_a_load_balancer(place: Place) -> None:

@@ -8,12 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 import engine.sandbox as sandbox
+from tests import clients
 
 PROGRAM = Path(__file__).parents[1] / "unit" / "sandbox_stand_in.py"
 
@@ -34,14 +34,8 @@ def running(tmp_path_factory):
 
 
 def client(running, service="ec2", key="labctl", secret="sandbox", region="us-east-1"):
-    return boto3.client(
-        service,
-        region_name=region,
-        endpoint_url=running.aws_endpoint,
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-        config=Config(retries={"total_max_attempts": 1}),
-    )
+    once = Config(retries={"total_max_attempts": 1})
+    return clients.at(running.aws_endpoint, service, (key, secret), region, config=once)
 
 
 @pytest.fixture(scope="module")

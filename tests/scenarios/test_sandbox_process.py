@@ -8,11 +8,11 @@ import sys
 import threading
 import time
 
-import boto3
 import pytest
 
 import engine.sandbox as sandbox
 from engine.errors import Invalid, Unreachable
+from tests import clients
 
 
 @pytest.fixture
@@ -24,14 +24,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def client(running):
-    key, secret = sandbox.CREDENTIALS
-    return boto3.client(
-        "ec2",
-        region_name="us-east-1",
-        endpoint_url=running.aws_endpoint,
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-    )
+    return clients.at(running.aws_endpoint, "ec2")
 
 
 def blocks(running):

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from engine.sandbox import CREDENTIALS, Running
+from engine.sandbox import Running
 from engine.sandbox.aws.strangers import decide
+from tests import clients
 
 OPEN = {"BlockPublicPolicy": False, "RestrictPublicBuckets": False}
 
@@ -27,15 +27,7 @@ def s3(cloud: Running) -> Any:
 
 
 def client(cloud: Running, **config: Any) -> Any:
-    key, secret = CREDENTIALS
-    return boto3.client(
-        "s3",
-        region_name="us-east-1",
-        endpoint_url=cloud.aws_endpoint,
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-        config=Config(**config),
-    )
+    return clients.at(cloud.aws_endpoint, "s3", config=Config(**config))
 
 
 @pytest.fixture
