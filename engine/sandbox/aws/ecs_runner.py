@@ -159,6 +159,7 @@ class Runner:
                 could = not workload.reason
                 words = "Essential container in task exited" if could else workload.reason
                 task.is_to_stop(words, "EssentialContainerExited" if could else "TaskFailedToStart")
+        task.listens = task.listens or any(one.ports() for one in self._running[task.task_arn].values())
         if time.monotonic() - self._read_at.get(task.task_arn, 0.0) >= _LOG_SECONDS:
             self._pass_on_logs(task)
 

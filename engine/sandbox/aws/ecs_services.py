@@ -15,8 +15,8 @@ from engine.sandbox.aws.ecs_tasks import Task, moment
 
 PAUSE_SECONDS: Final = 0.5
 """After a task that failed, before the next one; doubled with each further one."""
-STEADY_SECONDS: Final = 1.5
-"""So long a task must have run to count: many that cannot work end within the first second."""
+STEADY_SECONDS: Final = 3.0
+"""So long a task must have run to count, unless it listens already: many that cannot work end soon."""
 LONGEST_PAUSE_SECONDS: Final = 30.0
 BREAKER_TASKS: Final = 3
 """So many failed tasks trip the circuit breaker of a deployment."""
@@ -299,7 +299,7 @@ class Keeper:
             for task in live
             if task.started_by == deployment.id
             and task.last_status == "RUNNING"
-            and time.time() - task.since >= STEADY_SECONDS
+            and (task.listens or time.time() - task.since >= STEADY_SECONDS)
             and task.desired_status == "RUNNING"
             and all(self._health(*target) in ("healthy", "unused") for target in task.targets)
         ]

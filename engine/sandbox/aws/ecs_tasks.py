@@ -73,6 +73,8 @@ class Task:
         self.stopped_reason: str | None = None
         self.container_instance_arn: str | None = None
         self.version = 1
+        self.listens = False
+        """Whether one of its containers has begun to listen on a port."""
         self.seen_ended = False
         """Whether the service it belongs to has taken note of its end."""
         self.targets: list[tuple[str, str, int]] = []
