@@ -172,7 +172,7 @@ def connect(host: str, port: int, *, proxy: str | None, timeout: float) -> socke
     """A TCP connection, through a SOCKS5 proxy that resolves the name where there is one. Raises OSError."""
     if proxy is None:
         return socket.create_connection((host, port), timeout=timeout)
-    import socks  # type: ignore[import-untyped]
+    import socks
 
     proxy_host, _, proxy_port = proxy.rpartition(":")
     line: socket.socket = socks.create_connection(

@@ -122,7 +122,7 @@ def _directly(hostname: str, port: int, timeout: float) -> socket.socket:
 
 
 def _through_proxy(hostname: str, port: int, proxy: str, timeout: float) -> socket.socket:
-    import socks  # type: ignore[import-untyped]
+    import socks
 
     proxy_host, _, proxy_port = proxy.rpartition(":")
     try:

@@ -16,7 +16,7 @@ _TIMEOUT = 30.0
 
 def main(arguments: Sequence[str]) -> int:
     """Carry bytes both ways until either side ends; the exit status."""
-    import socks  # type: ignore[import-untyped]
+    import socks
 
     if len(arguments) != 3:
         sys.stderr.write("usage: python -m engine.hosts.socks PROXY_HOST:PORT HOST PORT\n")

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 import moto.backends
-import xmltodict  # type: ignore[import-untyped]
+import xmltodict
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.exceptions import S3ClientError
 from moto.s3.models import FakeBucket, PublicAccessBlock, S3Backend

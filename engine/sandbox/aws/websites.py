@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-import xmltodict  # type: ignore[import-untyped]
+import xmltodict
 
 from engine.sandbox.aws.strangers import Asked, may, path_of
 
