@@ -220,9 +220,11 @@ class Filling:
     def _joined(self, taken: Compiled, text: str) -> str | Unknown:
         made: list[str] = []
         missing: frozenset[Ref] | None = None
+        told = True
         for piece in taken.pieces:
             if isinstance(piece, str):
                 made.append(piece)
+                told = told and "{{" not in piece
                 continue
             value = self._value(piece)
             try:
@@ -230,7 +232,12 @@ class Filling:
             except NotKnown:
                 refs = value.refs if isinstance(value, Later) else self._written(piece)
                 missing = (missing or frozenset()) | refs
-        return "".join(made) if missing is None else Unknown(missing, text)
+                made.append(_ref_text(refs) or "")
+                told = told and bool(made[-1])
+        if missing is None:
+            return "".join(made)
+        # Where that can be said, the text has only what is not known yet left in it.
+        return Unknown(missing, "".join(made) if told else text)
 
     def _value(self, expression: Expression) -> Any:
         self._handed_unknown = False

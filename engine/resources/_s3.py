@@ -144,7 +144,7 @@ def empty(world: World, bucket: str) -> None:
             break
         delete_versions(world, bucket, versions)
         deleted += len(versions)
-        world.job.say(f"{deleted} objects deleted")
+        world.job.say(f"{deleted} object{'' if deleted == 1 else 's'} deleted")
     uploads = world.aws.pages("s3", "list_multipart_uploads", "Uploads", Bucket=bucket)
     for upload in uploads:
         abort(world, bucket, upload["Key"], upload["UploadId"])

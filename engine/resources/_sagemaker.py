@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, narrow, readable, tag_list, tags_for, tags_in, widened
-from engine.by_hand import json_word, word
+from engine.by_hand import json_word, told, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Values, plain
@@ -52,6 +52,10 @@ _FIRST_PARTY: Final[Mapping[str, str]] = {
 
 https://docs.aws.amazon.com/sagemaker/latest/dg-ecr-paths/
 """
+OTHER_REGISTRIES: Final = (
+    "# The image is us-east-1's; other regions: https://docs.aws.amazon.com/sagemaker/latest/dg-ecr-paths/"
+)
+"""What is said before a command by hand with the image of one of AWS's own algorithms."""
 ALGORITHMS: Final = (
     "factorization-machines",
     "ipinsights",
@@ -102,6 +106,11 @@ def image(world: World, algorithm: str) -> str:
             "write the image itself in place of `algorithm`; AWS's page of registry paths has it",
         )
     return f"{account}.dkr.ecr.{world.aws.region}.amazonaws.com/{algorithm}:1"
+
+
+def image_by_hand(algorithm: str) -> str:
+    """The image of one of AWS's own algorithms in us-east-1: commands by hand do not know the region."""
+    return f"{_FIRST_PARTY['us-east-1']}.dkr.ecr.us-east-1.amazonaws.com/{algorithm}:1"
 
 
 def algorithm_of(image_uri: str) -> str | None:
@@ -277,6 +286,12 @@ class InSagemaker(TaggedByArn):
             return [f"aws sagemaker delete-{noun} --{noun}-name {word(id or '')}"]
         whole = {f"{self.camel()}Name": plain(self.name), **request()}
         return [f"aws sagemaker create-{noun} --cli-input-json {json_word(whole)}"]
+
+    def told_by_hand(self, **more: str) -> list[str]:
+        """`aws sagemaker describe-NOUN` for what later commands need; `more` has the JMESPath of outputs."""
+        noun, camel = self.noun.replace("_", "-"), self.camel()
+        queries = {"id": f"{camel}Name", "arn": f"{camel}Arn", "status": f"{camel}Status", **more}
+        return told(self, f"aws sagemaker describe-{noun} --{noun}-name {word(self.name)}", queries)
 
 
 def actions(noun: str, more: str = "") -> tuple[str, ...]:

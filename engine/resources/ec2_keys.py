@@ -186,7 +186,8 @@ class Ec2Key(InEc2):
             command = aws("import-key-pair", key_name=self.key_name)
             return [f"{command} --public-key-material fileb://{given}", *tell]
         command = aws("create-key-pair", query="KeyMaterial", key_name=self.key_name, key_type=self.key_type)
-        return [f"(umask 077; {command} > {_path(self.private_key_file)})", *tell]
+        file = _path(self.private_key_file)
+        return [f'(umask 077; mkdir -p "$(dirname {file})" && {command} > {file})', *tell]
 
 
 def _path(path: Any) -> str:

@@ -241,7 +241,10 @@ class EcrImage(Resource):
         return [
             f"{uri}=$({asked} --query 'repositories[0].repositoryUri' --output text)",
             f'aws ecr get-login-password | docker login --username AWS --password-stdin "${{{uri}%%/*}}"',
-            f"docker build {self._build_by_hand()} -t {name} {_path_by_hand(self.build)}",
+            # Newer Dockers push a list of images with a note of how they were built, which Lambda and
+            # SageMaker refuse; older ones do not know the option against that, but mind no variable.
+            f"BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build {self._build_by_hand()} -t {name} "
+            f"{_path_by_hand(self.build)}",
             f"docker push {name}",
             *self._told(uri),
         ]

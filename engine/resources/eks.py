@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from engine.by_hand import json_word, word
+from engine.by_hand import json_word, told, word
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Values, plain
 from engine.resources import _prices
@@ -22,6 +22,16 @@ _CLUSTER_PRICE: Final = 0.10
 """USD per hour of a control plane, https://aws.amazon.com/eks/pricing/; its version in standard support."""
 _LOGS: Final = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 LogType = Literal["api", "audit", "authenticator", "controllerManager", "scheduler"]
+_TOLD: Final = {
+    "id": "cluster.name",
+    "arn": "cluster.arn",
+    "endpoint": "cluster.endpoint",
+    "certificate_authority": "cluster.certificateAuthority.data",
+    "cluster_security_group_id": "cluster.resourcesVpcConfig.clusterSecurityGroupId",
+    "oidc_issuer": "cluster.identity.oidc.issuer",
+    "platform_version": "cluster.platformVersion",
+}
+"""Where DescribeCluster has the outputs, as JMESPath."""
 _VERSION: Final = re.compile(r"1\.\d\d")
 
 
@@ -197,6 +207,7 @@ class EksCluster(InEks):
                 f"aws eks create-cluster --cli-input-json {asked}",
                 f"aws eks wait cluster-active {name}",
                 kubeconfig,
+                *told(self, f"aws eks describe-cluster {name}", _TOLD),
             ]
         if action == "delete":
             return [f"aws eks delete-cluster {name}", f"aws eks wait cluster-deleted {name}"]

@@ -167,7 +167,8 @@ class IamAccessKey(Resource):
         command = aws("create-access-key", service="iam", query=query, user_name=self.user_name)
         form = rf"[{self.profile}]\n{_ID}%s\naws_secret_access_key = %s\n"
         file = path_by_hand(self.credentials_file)
-        return [f"(umask 077; printf {word(form)} $({command}) > {file})"]
+        folder = f'mkdir -p "$(dirname {file})"'
+        return [f"(umask 077; {folder} && printf {word(form)} $({command}) > {file})"]
 
 
 def _note(world: World) -> str:

@@ -335,7 +335,8 @@ class IamUser(InIam):
             require_each_included_type=True,
         )
         file = path_by_hand(self.password_file)
-        return [f"PASSWORD=$({random})", login, f'(umask 077; echo "$PASSWORD" > {file})']
+        kept = f'(umask 077; mkdir -p "$(dirname {file})" && echo "$PASSWORD" > {file})'
+        return [f"PASSWORD=$({random})", login, kept]
 
 
 def generated_password() -> str:

@@ -255,12 +255,18 @@ class K8s(Resource):
             ]
             last = f"kubectl delete configmap {word(record)} --namespace {word(namespace)}"
             return [f"aws eks update-kubeconfig --name {word(name)}", *lines, last]
-        whole = {"apiVersion": "v1", "kind": "List", "items": self.manifests()}
         applied = f"kubectl apply --server-side --namespace {word(self.namespace)} --filename -"
         return [
             f"aws eks update-kubeconfig --name {word(self.cluster_name)}",
-            f"{applied} <<< {json_word(whole)}",
+            f"{applied} <<< {self._manifests_by_hand()}",
         ]
+
+    def _manifests_by_hand(self) -> str:
+        """The manifests as one word of a shell command."""
+        src = self.src.text if isinstance(self.src, TemplateFile) else self.src
+        if src is not None:
+            return word(src)
+        return json_word({"apiVersion": "v1", "kind": "List", "items": self.manifests()})
 
     def price(self) -> float | None:
         """Nothing by itself; load balancers and Fargate pods are not counted here."""

@@ -15,6 +15,7 @@ from engine.errors import HalfMade
 from engine.resource import Fields, Fixed, Id, Output, Values, plain
 from engine.resources._aws import iam_actions
 from engine.resources._sagemaker import (
+    OTHER_REGISTRIES,
     InSagemaker,
     Vpc,
     actions,
@@ -25,6 +26,7 @@ from engine.resources._sagemaker import (
     checked_role,
     checked_s3,
     image,
+    image_by_hand,
     tags_by_arn,
     texts,
     vpc_asked,
@@ -276,8 +278,11 @@ class SagemakerTrainingJob(_Job):
         """`aws sagemaker create-training-job`, `delete-training-job`."""
         if action == "delete":
             return self.by_hand(action, id, dict)
-        chosen = self.training_image if self.algorithm is None else f"…/{self.algorithm}:1"
-        return self.by_hand_with_wait(action, id, self._asked(chosen))
+        told = self.told_by_hand(model_artifacts="ModelArtifacts.S3ModelArtifacts")
+        if self.algorithm is None:
+            return [*self.by_hand_with_wait(action, id, self._asked(self.training_image)), *told]
+        chosen = image_by_hand(self.algorithm)
+        return [OTHER_REGISTRIES, *self.by_hand_with_wait(action, id, self._asked(chosen)), *told]
 
     def price(self) -> float | None:
         """Nothing any more once it has ended; while it runs, its machines cost by the second."""
@@ -439,7 +444,7 @@ class SagemakerTransformJob(_Job):
         """`aws sagemaker create-transform-job`, `stop-transform-job`."""
         if action == "delete":
             return [f"aws sagemaker stop-transform-job --transform-job-name {word(id or '')}"]
-        return self.by_hand_with_wait(action, id, self._asked())
+        return [*self.by_hand_with_wait(action, id, self._asked()), *self.told_by_hand()]
 
     def price(self) -> float | None:
         """Nothing any more once it has ended; while it runs, its machines cost by the second."""

@@ -12,6 +12,7 @@ from engine.errors import HalfMade, StepFailed
 from engine.resource import Fields, Fixed, Id, Output, Values, plain
 from engine.resources._aws import iam_actions
 from engine.resources._sagemaker import (
+    OTHER_REGISTRIES,
     InSagemaker,
     Vpc,
     actions,
@@ -22,6 +23,7 @@ from engine.resources._sagemaker import (
     checked_role,
     checked_s3,
     image,
+    image_by_hand,
     price,
     texts,
     vpc_asked,
@@ -125,8 +127,16 @@ class SagemakerModel(InSagemaker):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws sagemaker create-model`, `delete-model`."""
-        chosen = self.image if action == "delete" or self.algorithm is None else f"…/{self.algorithm}:1"
-        return self.by_hand(action, id, lambda: self._asked(chosen))
+        if action == "delete":
+            return self.by_hand(action, id, dict)
+        if self.algorithm is None:
+            return [*self.by_hand(action, id, lambda: self._asked(self.image)), *self.told_by_hand()]
+        chosen = image_by_hand(self.algorithm)
+        return [
+            OTHER_REGISTRIES,
+            *self.by_hand(action, id, lambda: self._asked(chosen)),
+            *self.told_by_hand(),
+        ]
 
 
 class Serverless(Fields):
@@ -232,7 +242,8 @@ class SagemakerEndpointConfig(InSagemaker):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws sagemaker create-endpoint-config`, `delete-endpoint-config`."""
-        return self.by_hand(action, id, self._asked)
+        more = [] if action == "delete" else self.told_by_hand()
+        return [*self.by_hand(action, id, self._asked), *more]
 
     def price(self) -> float | None:
         """USD per hour of the machines that an endpoint with it has; serverless ones cost by the request."""
@@ -309,7 +320,8 @@ class SagemakerEndpoint(InSagemaker):
         name = f"--endpoint-name {word(id or self.name)}"
         wait = f"aws sagemaker wait endpoint-{'deleted' if action == 'delete' else 'in-service'} {name}"
         if action != "update":
-            return [*self.by_hand(action, id, self._asked), wait]
+            more = [] if action == "delete" else self.told_by_hand()
+            return [*self.by_hand(action, id, self._asked), wait, *more]
         config = f"--endpoint-config-name {word(self.endpoint_config_name)}"
         return [f"aws sagemaker update-endpoint {name} {config}", wait]
 

@@ -184,7 +184,7 @@ class SagemakerNotebook(InSagemaker):
         ]
         ready = f"aws sagemaker wait notebook-instance-in-service {name}"
         if action == "create":
-            return [*self.by_hand(action, id, self._asked), ready]
+            return [*self.by_hand(action, id, self._asked), ready, *self.told_by_hand(url="Url")]
         if action == "delete":
             return [
                 *stopped,

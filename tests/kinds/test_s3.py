@@ -155,7 +155,7 @@ def test_what_is_in_it_keeps_a_bucket(stage: Stage, s3: Any) -> None:
     there = S3Bucket.read_many(stage.world(), [name])[name]
     assert there["objects"] == 1
     assert S3Bucket.lost_with(there) == (
-        "1 object in it: must be gone first; with force: true all goes with it",
+        "1 object in it: must be gone first (the lab's own go first); with force: true all go along",
     )
     with pytest.raises(StepFailed, match=r"still holds 1 object\(s\)") as caught:
         S3Bucket.delete(stage.world(), name)

@@ -115,7 +115,15 @@ class TestWhatIsNotKnownYet:
         assert given("{{ vpc.id }}") == Unknown(frozenset({Ref("vpc", "id")}), "{{ vpc.id }}")
         text = "{{ bastion.public_ip }}:{{ port }}/{{ vpc.id }}"
         refs = frozenset({Ref("bastion", "public_ip"), Ref("vpc", "id")})
-        assert given(text, port=80) == Unknown(refs, text)
+        assert given(text, port=80) == Unknown(refs, text.replace("{{ port }}", "80"))
+
+    @pytest.mark.parametrize(
+        "text", ["{{ port }}{{ bastion.id ~ vpc.id }}", "{{ port }}{% raw %}{{ a }}{% endraw %}{{ vpc.id }}"]
+    )
+    def test_keeps_the_whole_text_where_no_reference_stands_for_a_part(self, text: str) -> None:
+        found = given(text, port=80)
+        assert isinstance(found, Unknown)
+        assert found.text == text
 
     def test_within_a_list_the_rest_is_known(self) -> None:
         assert given("{{ [vpc.id, 'x'] }}") == [Unknown(frozenset({Ref("vpc", "id")}), "{{ vpc.id }}"), "x"]
