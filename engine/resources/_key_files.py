@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.errors import StepFailed
+from engine.resources._secret_files import drafted
 
 _PUBLIC = re.compile(r"(ssh-(rsa|ed25519)|ecdsa-sha2-\S+) [A-Za-z0-9+/=]+( .*)?")
 
@@ -42,35 +42,23 @@ def reserve(path: str, comment: str) -> Iterator[Callable[[str], None]]:
     beside it says so), because the pair it belonged to is gone. Raises StepFailed for any other.
     """
     target = Path(path).expanduser()
-    draft = target.with_name(f".{target.name}.labctl-{os.getpid()}-{os.urandom(4).hex()}")
-    try:
+
+    def refuse_others() -> None:
         _refuse_others(target, comment)
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise _unwritable(path, error) from None
 
-    def write(private: str) -> None:
-        try:
-            _write(target, private, comment)
-        except OSError as error:
-            raise _unwritable(path, error) from None
+    def unwritable(error: Exception) -> StepFailed:
+        return _unwritable(path, error)
 
-    def _write(target: Path, private: str, comment: str) -> None:
-        with os.fdopen(descriptor, "w", encoding="ascii", closefd=False) as file:
-            file.write(private if private.endswith("\n") else private + "\n")
-            file.flush()
-            os.fsync(descriptor)
-        _refuse_others(target, comment)
-        os.replace(draft, target)
-        beside(target).write_text(f"{public_of(private)} {comment}\n", encoding="utf-8")
+    with drafted(target, refuse_others, unwritable) as put:
 
-    try:
+        def write(private: str) -> None:
+            put(private if private.endswith("\n") else private + "\n")
+            try:
+                beside(target).write_text(f"{public_of(private)} {comment}\n", encoding="utf-8")
+            except OSError as error:
+                raise unwritable(error) from None
+
         yield write
-    finally:
-        os.close(descriptor)
-        with suppress(FileNotFoundError):
-            draft.unlink()
 
 
 def holds(path: str, public: str) -> bool:
@@ -133,8 +121,9 @@ def _left_over(target: Path, comment: str) -> bool:
     return public.endswith(f" {comment}") and holds(str(target), public)
 
 
-def _unwritable(path: str, error: OSError) -> StepFailed:
+def _unwritable(path: str, error: Exception) -> StepFailed:
+    words = error.strerror if isinstance(error, OSError) else "it holds something else"
     return StepFailed(
-        f"the private key cannot be written to {path}: {error.strerror}",
+        f"the private key cannot be written to {path}: {words}",
         "make the folder writable, or choose another private_key_file",
     )

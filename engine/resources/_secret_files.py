@@ -11,6 +11,42 @@ from engine.errors import StepFailed
 
 
 @contextmanager
+def drafted(
+    target: Path, refuse_others: Callable[[], None], unwritable: Callable[[Exception], StepFailed]
+) -> Iterator[Callable[[str], None]]:
+    """A function that puts a text into `target` in one move, mode 0600, after a draft of it can be written.
+
+    `refuse_others` raises where the file that is there must stay; it is asked before and after the draft.
+    `unwritable` makes the failure of what the disk says.
+    """
+    draft = target.with_name(f".{target.name}.labctl-{os.getpid()}-{os.urandom(4).hex()}")
+    try:
+        refuse_others()
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except (OSError, UnicodeDecodeError) as error:
+        raise unwritable(error) from None
+
+    def put(text: str) -> None:
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file:
+                file.write(text)
+                file.flush()
+                os.fsync(descriptor)
+            refuse_others()
+            os.replace(draft, target)
+        except OSError as error:
+            raise unwritable(error) from None
+
+    try:
+        yield put
+    finally:
+        os.close(descriptor)
+        with suppress(FileNotFoundError):
+            draft.unlink()
+
+
+@contextmanager
 def reserve(path: str, mark: str) -> Iterator[Callable[[str], None]]:
     """A function that writes a secret to `path`, after making sure that this will be possible.
 
@@ -18,31 +54,12 @@ def reserve(path: str, mark: str) -> Iterator[Callable[[str], None]]:
     only if its first line is the same. Raises StepFailed for any other.
     """
     target = Path(path).expanduser()
-    draft = target.with_name(f".{target.name}.labctl-{os.getpid()}-{os.urandom(4).hex()}")
-    try:
+
+    def refuse_others() -> None:
         _refuse_others(target, mark)
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unwritable(path, error) from None
 
-    def write(text: str) -> None:
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file:
-                file.write(f"# {mark}\n{text}\n")
-                file.flush()
-                os.fsync(descriptor)
-            _refuse_others(target, mark)
-            os.replace(draft, target)
-        except OSError as error:
-            raise _unwritable(path, error) from None
-
-    try:
-        yield write
-    finally:
-        os.close(descriptor)
-        with suppress(FileNotFoundError):
-            draft.unlink()
+    with drafted(target, refuse_others, lambda error: _unwritable(path, error)) as put:
+        yield lambda text: put(f"# {mark}\n{text}\n")
 
 
 def holds(path: str, *parts: str) -> bool:
@@ -72,6 +89,6 @@ def _refuse_others(target: Path, mark: str) -> None:
         )
 
 
-def _unwritable(path: str, error: OSError | UnicodeDecodeError) -> StepFailed:
+def _unwritable(path: str, error: Exception) -> StepFailed:
     words = error.strerror if isinstance(error, OSError) else "it holds something else"
     return StepFailed(f"{path} cannot be written: {words}", "make the folder writable, or name another file")

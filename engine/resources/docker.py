@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -19,6 +17,7 @@ from engine.refs import UNKNOWN, Unknown, holds_unknown
 from engine.resource import Fields, Fixed, Output, Values, plain
 from engine.resources import _docker
 from engine.resources._apt import APT, IS_INSTALLED, explain_apt
+from engine.resources._archives import tar_of
 from engine.resources._docker import LAB, DockerName, ImageName
 from engine.resources._shell import FAIL, Account, Environment, Variables, known, quote
 
@@ -406,7 +405,7 @@ class DockerImage(OnHost):
 
     def uploads(self) -> Sequence[Upload]:
         """The folder to build from, as a tar archive."""
-        return (Upload(_archive(self.build.path)),) if self.build is not None else ()
+        return (Upload(tar_of(self.build.path)),) if self.build is not None else ()
 
     @classmethod
     def removal(cls, id: str, there: Values | None) -> str:
@@ -443,24 +442,6 @@ _BUILT = "labctl:sha256"
 
 def _pairs(values: Any) -> list[tuple[str, Any]]:
     return list(values.items()) if isinstance(values, dict) else []
-
-
-def _archive(folder: LocalFolder) -> bytes:
-    """The folder as a tar archive that is the same for the same names, modes and contents."""
-    into = io.BytesIO()
-    with tarfile.open(fileobj=into, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name, path in folder.members():
-            info = archive.gettarinfo(path, arcname=name)
-            info.uid = info.gid = info.mtime = 0
-            info.uname = info.gname = "root"
-            if not info.issym():
-                info.mode = 0o755 if info.isdir() or path.stat().st_mode & 0o100 else 0o644
-            if info.isreg():
-                with path.open("rb") as stream:
-                    archive.addfile(info, stream)
-            elif info.isdir() or info.issym():
-                archive.addfile(info)
-    return into.getvalue()
 
 
 class AddressPool(Fields):

@@ -18,6 +18,7 @@ from engine.sandbox.aws.cloud import ACCOUNT
 from engine.sandbox.aws.ecr import EcrShelf
 from engine.sandbox.machines.images import Registry
 from engine.sandbox.settings import Settings
+from engine.sandbox.web import Web
 from engine.sandbox.wires import NoSuchHost
 from engine.sandbox.workloads.engine_api import EngineApp
 from engine.sandbox.workloads.functions import Functions
@@ -25,7 +26,6 @@ from engine.sandbox.workloads.http_api import Front
 from engine.sandbox.workloads.images import Images
 from engine.sandbox.workloads.registry import RegistryApp
 from engine.sandbox.workloads.running import Workloads
-from engine.sandbox.workloads.web import Web
 
 if TYPE_CHECKING:
     from engine.sandbox.aws.cloud import Cloud

@@ -18,13 +18,13 @@ import pytest
 
 from engine.docker import Docker, Login
 from engine.errors import StepFailed, Unreachable
+from engine.sandbox.web import Web
 from engine.sandbox.workloads import packages
 from engine.sandbox.workloads.blobs import digest_of
 from engine.sandbox.workloads.engine_api import EngineApp
 from engine.sandbox.workloads.images import Images
 from engine.sandbox.workloads.registry import RefusedError, RegistryApp
 from engine.sandbox.workloads.running import Workloads
-from engine.sandbox.workloads.web import Web
 
 LOGIN = Login("AWS", "right")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workloads run on Linux and macOS")

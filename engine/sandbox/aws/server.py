@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler
-from werkzeug.serving import BaseWSGIServer, make_server
 
 from engine.sandbox.aws import buckets, presigned, strangers, websites
 from engine.sandbox.aws.credentials import answer, refusal
 from engine.sandbox.aws.failures import create_app
 from engine.sandbox.kubernetes.api import PREFIX
+from engine.sandbox.web import Web
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _READS = ("Get", "List", "Describe")
@@ -52,22 +52,15 @@ class Endpoint:
         self._control = control
         self._lock = lock
         self._changed = changed
-        with listener:  # the server keeps a duplicate of it
-            host, port = listener.getsockname()
-            self._server: BaseWSGIServer = make_server(
-                host, port, self._serve, threaded=True, request_handler=_Quiet, fd=listener.fileno()
-            )
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
+        self._web = Web(listener, self._serve, _Quiet)
 
     def start(self) -> None:
         """Begins to answer."""
-        self._thread.start()
+        self._web.start()
 
     def stop(self) -> None:
         """Ends answering; requests being served are not waited for."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+        self._web.stop()
 
     def _serve(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if environ.get("PATH_INFO", "").startswith("/_labctl/"):

@@ -17,14 +17,16 @@ class _Quiet(WSGIRequestHandler):
 
 
 class Web:
-    """Serves an application on a listening socket, which it takes over."""
+    """Serves an application on a listening socket, which it takes over; `handler` reads the requests."""
 
-    def __init__(self, listener: socket.socket, application: Any) -> None:
+    def __init__(
+        self, listener: socket.socket, application: Any, handler: type[WSGIRequestHandler] = _Quiet
+    ) -> None:
         with listener:  # the server keeps a duplicate of it
             host, port = listener.getsockname()
             self.place = f"{host}:{port}"
             self._server: BaseWSGIServer = make_server(
-                host, port, application, threaded=True, request_handler=_Quiet, fd=listener.fileno()
+                host, port, application, threaded=True, request_handler=handler, fd=listener.fileno()
             )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
 
