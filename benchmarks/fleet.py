@@ -148,13 +148,16 @@ class Fleet:
 
 
 def undo(tool: str, *, packages: bool, containers: bool) -> str:
-    """A script that takes from a host what `tool` has made there; packages and containers where asked for."""
+    """A script that takes from a host what `tool` has made there.
+
+    Packages and containers where asked for; packages are installed where not.
+    """
     lines: Sequence[str] = (
         f"docker ps -aq --filter name=^/{tool}- | xargs -r docker rm -f >/dev/null" if containers else "",
         f"systemctl disable --now {tool}-1 {tool}-2 {tool}-3 2>/dev/null",
         f"for one in 1 2 3; do userdel -r {tool}$one 2>/dev/null; done",
         f"rm -rf /srv/{tool}/* /srv/{tool} /var/lib/labctl /root/.ansible /home/admin/.ansible",
-        f"apt-get purge -y -q {' '.join(PACKAGES)} >/dev/null 2>&1" if packages else "",
+        f"apt-get {'purge' if packages else 'install'} -y -q {' '.join(PACKAGES)} >/dev/null 2>&1",
         "true",
     )
     return "\n".join(lines)
