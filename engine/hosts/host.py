@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _STARTING: Final = 30.0
 """Seconds to wait for a shell that is being started."""
+_SPARES: Final = 2
+"""How many shells wait for scripts: starting one takes two round trips, a short script one."""
 _IDLE: Final = 20.0
 """Seconds unused after which a connection is asked whether it still stands."""
 
@@ -60,7 +63,7 @@ class Host:
         self._dialing = threading.RLock()
         self._transport: Transport | None = None
         self._bridge: Transport | None = None
-        self._spare: _Spare | None = None
+        self._spares: deque[_Spare] = deque()
         self._used = time.monotonic()
 
     def run(
@@ -98,7 +101,7 @@ class Host:
     def reconnect(self) -> None:
         """Log in anew for what runs from now on (groups changed); hosts behind it are not disturbed."""
         with self._running, self._dialing:
-            self._drop_spare()
+            self._drop_spares()
             if self._transport is not None and self._transport is not self._bridge:
                 self._transport.close()
             self._transport = None
@@ -145,7 +148,7 @@ class Host:
 
     def close(self) -> None:
         """End its connections; what runs there is lost."""
-        self._drop_spare()
+        self._drop_spares()
         for transport in (self._transport, self._bridge):
             if transport is not None:
                 transport.close()
@@ -197,10 +200,10 @@ class Host:
     ) -> Ran | None:
         """What the script gave; None where the connection was lost before the host can have run it."""
         self.round_trips += 1
-        self._drop_spare()
         if self.round_trips > 1:
-            # Who runs two will run more: have a shell ready, so that the next costs one round trip only.
-            self._spare = _Spare(shell.command, shell.transport, self._shell)
+            # Who runs two will run more: have shells ready, so that the next costs one round trip only.
+            while len(self._spares) < _SPARES:
+                self._spares.append(_Spare(shell.command, shell.transport, self._shell))
         try:
             return shell.run(request, timeout, sent, say)
         except ConnectionLost as error:
@@ -226,20 +229,21 @@ class Host:
         return HostUnreachable(f"the connection to {self.name} was lost {when}", _RUN_AGAIN)
 
     def _take_spare(self, command: str) -> Shell | None:
-        spare, self._spare = self._spare, None
-        shell = spare.take() if spare is not None else None
-        if shell is None or spare is None:
-            return None
-        if spare.command == command and shell.alive and time.monotonic() - self._used < _IDLE:
-            return shell
-        shell.close()
+        fresh = time.monotonic() - self._used < _IDLE
+        while self._spares:
+            spare = self._spares.popleft()
+            shell = spare.take()
+            if shell is not None and spare.command == command and shell.alive and fresh:
+                return shell
+            if shell is not None:
+                shell.close()
         return None
 
-    def _drop_spare(self) -> None:
-        spare, self._spare = self._spare, None
-        shell = spare.take() if spare is not None else None
-        if shell is not None:
-            shell.close()
+    def _drop_spares(self) -> None:
+        while self._spares:
+            shell = self._spares.popleft().take()
+            if shell is not None:
+                shell.close()
 
 
 class _Progress:
