@@ -6,10 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from pydantic import field_validator
+
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, narrow, readable, tags_for, widened
 from engine.errors import HalfMade, StepFailed
-from engine.resource import Values
+from engine.refs import Unknown
+from engine.resource import Fixed, Id, Values
 from engine.resources._aws import iam_actions, insist, once_propagated, seconds
 from engine.resources._tagging import TaggedByArn, Tagging
 
@@ -175,6 +178,38 @@ class InEks(TaggedByArn):
         if described is None or not is_made_by(world, widened(described.get("tags") or {})):
             return []
         return [world.job.foreseen]
+
+
+class OfCluster(InEks):
+    """What belongs to a cluster; its id is CLUSTER/NAME."""
+
+    called: ClassVar[str] = ""
+    """The parameter that names it within its cluster: `nodegroupName`."""
+
+    name: Fixed[str]
+    """One of its kind in the cluster."""
+    cluster_name: Fixed[Id]
+    """The cluster that it belongs to."""
+
+    @field_validator("name")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        return str(checked_name(value, 63)) if isinstance(value, str) else value
+
+    @classmethod
+    def named(cls, id: str) -> dict[str, str]:
+        """By cluster and name."""
+        cluster, _, name = id.partition("/")
+        return {"clusterName": cluster, cls.called: name}
+
+    def whole_name(self) -> str:
+        """Cluster and name, as in its id."""
+        return f"{self.cluster_name}/{self.name}"
+
+    def foreseen(self) -> str | None:
+        """Cluster and name."""
+        unknown = isinstance(self.name, Unknown) or isinstance(self.cluster_name, Unknown)
+        return None if unknown else self.whole_name()
 
 
 def ask(world: World, operation: str, **params: Any) -> dict[str, Any]:

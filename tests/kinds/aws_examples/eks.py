@@ -6,7 +6,8 @@ from typing import Any
 
 from engine.resource import Resource
 from engine.resources.ec2_network import Ec2VpcSubnet
-from engine.resources.eks import EksCluster, EksFargateProfile, EksNodegroup
+from engine.resources.eks import EksCluster
+from engine.resources.eks_nodes import EksFargateProfile, EksNodegroup
 from engine.resources.k8s import K8s
 from tests.kinds.aws_examples import Example
 from tests.kinds.aws_examples.ec2 import a_vpc
