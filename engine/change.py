@@ -130,7 +130,6 @@ class Change:
     notes: tuple[str, ...] = ()
     """Remarks for the reader: `retained`, `host cannot be reached: …`, `2 found under this address`."""
 
-
     @property
     def is_lookup(self) -> bool:
         """Whether it makes nothing, whatever it is."""

@@ -174,9 +174,7 @@ class S3Bucket(Resource):
         many = "1000 objects or more" if count >= 1000 else f"{count} object{'' if count == 1 else 's'}"
         if there.get("force"):
             return (f"{many} in it: deleted with it",)
-        return (
-            f"{many} in it: must be gone first (the lab's own go first); with force: true all go along",
-        )
+        return (f"{many} in it: must be gone first (the lab's own go first); with force: true all go along",)
 
     def foreseen(self) -> str | None:
         """Its name."""
