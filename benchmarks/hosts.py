@@ -197,6 +197,8 @@ def table(results: list[Measured]) -> str:
     for count, delay in sorted({(one.hosts, one.delay) for one in results}):
         for row, words in ROWS.items():
             medians = {name: _median(seconds[count, delay, row, name]) for name in names}
+            if not any(medians.values()):
+                continue
             cells = [str(count), f"{delay} ms", words, *(_shown(medians[name], " s") for name in names)]
             for name in names:
                 if name not in ("labctl", "script"):
