@@ -172,7 +172,8 @@ def test_validating_asks_nobody(small: Place) -> None:
 def test_the_sandbox_says_where_it_listens(small: Place) -> None:
     started = json.loads(small.run("sandbox", "start", "--json").out)
     assert started == small.json("sandbox", "status")
-    assert set(started) == {"running", "pid", "aws_endpoint", "socks_proxy", "directory"}
+    parts = {"running", "pid", "aws_endpoint", "socks_proxy", "docker_host", "directory"}
+    assert set(started) == parts
     assert small.run("sandbox", "stop").out == "The sandbox is stopped.\n"
     assert small.json("sandbox", "status") == {"running": False}
 
