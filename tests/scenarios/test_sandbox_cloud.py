@@ -1,6 +1,7 @@
 """The sandbox's AWS as real AWS behaves, seen with plain boto3; machines are stand-ins."""
 
 import base64
+import contextlib
 import json
 import os
 import subprocess
@@ -18,10 +19,10 @@ from tests import clients
 PROGRAM = Path(__file__).parents[1] / "unit" / "sandbox_stand_in.py"
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sandbox")
-    settings = json.dumps({"boot_seconds": 0.2, "ssh_seconds": 0.2})
+@contextlib.contextmanager
+def a_sandbox(folder, seconds):
+    """A sandbox in which booting takes `seconds`, and the status checks as long again."""
+    settings = json.dumps({"boot_seconds": seconds, "ssh_seconds": seconds})
     process = subprocess.Popen([sys.executable, str(PROGRAM), str(folder), settings])
     deadline = time.monotonic() + 30
     while (found := sandbox._status(folder)) is None:
@@ -31,6 +32,21 @@ def running(tmp_path_factory):
     yield found
     process.terminate()
     assert process.wait(20) == 0
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with a_sandbox(tmp_path_factory.mktemp("sandbox"), 0.2) as found:
+        yield found
+
+
+@pytest.fixture
+def slow_ec2(tmp_path):
+    """EC2 where booting takes so long that even a busy machine sees it."""
+    with a_sandbox(tmp_path, 3.0) as found:
+        made = client(found)
+        yield made
+        made.close()
 
 
 def client(running, service="ec2", key="labctl", secret="sandbox", region="us-east-1"):
@@ -47,6 +63,10 @@ def ec2(running):
 
 @pytest.fixture(scope="module")
 def image(ec2):
+    return newest_ubuntu(ec2)
+
+
+def newest_ubuntu(ec2):
     images = ec2.describe_images(
         Owners=["099720109477"],
         Filters=[{"Name": "name", "Values": ["ubuntu/images/hvm-ssd/ubuntu-jammy-22.04-amd64-server-*"]}],
@@ -276,17 +296,21 @@ def test_pages(ec2):
 # instances
 
 
-def test_an_instance_takes_its_time(ec2, image):
+def test_an_instance_takes_its_time(slow_ec2):
+    ec2, image = slow_ec2, newest_ubuntu(slow_ec2)
     tags = tag("instance", a="i") + tag("volume", a="v") + tag("network-interface", a="n")
     made = launch(ec2, image, TagSpecifications=tags)
     identity = made["InstanceId"]
     assert made["State"]["Name"] == "pending"
+    assert state(ec2, identity) == "pending"
+    assert "Output" not in ec2.get_console_output(InstanceId=identity, Latest=True)
     until(lambda: state(ec2, identity), "running")
 
     def checks():
         listed = ec2.describe_instance_status(InstanceIds=[identity], IncludeAllInstances=True)
         return listed["InstanceStatuses"][0]["InstanceStatus"]["Status"]
 
+    assert checks() == "initializing"
     until(checks, "ok")
     until(lambda: "SSH HOST KEY" in ec2.get_console_output(InstanceId=identity).get("Output", ""), True)
     seen = instance(ec2, identity)
@@ -308,8 +332,8 @@ def test_an_instance_takes_its_time(ec2, image):
     until(lambda: state(ec2, identity), "stopped")
     assert "PublicIpAddress" not in instance(ec2, identity)
     ec2.modify_instance_attribute(**kind)
-    started = ec2.start_instances(InstanceIds=[identity])["StartingInstances"]
-    assert started[0]["CurrentState"]["Name"] == "pending"
+    ec2.start_instances(InstanceIds=[identity])
+    assert state(ec2, identity) == "pending"
     until(lambda: state(ec2, identity), "running")
     assert instance(ec2, identity)["PublicIpAddress"] != first
     assert instance(ec2, identity)["InstanceType"] == "t2.small"

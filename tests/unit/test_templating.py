@@ -378,10 +378,11 @@ BOMBS = [
 
 @pytest.mark.parametrize("text", BOMBS)
 def test_a_template_cannot_fill_the_machine(text):
-    began = time.monotonic()
+    # Its own work, which is the same however busy the machine is.
+    began = time.process_time()
     with pytest.raises(Invalid, match="this is not allowed in a template"):
         fill(Template(text, HERE), scope())
-    assert time.monotonic() - began < 60
+    assert time.process_time() - began < 5
 
 
 def test_large_but_honest_templates_are_filled():
