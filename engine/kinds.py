@@ -29,9 +29,9 @@ def kinds() -> Mapping[str, type[Resource]]:
 class _Kinds(Mapping[str, type[Resource]]):
     def __init__(self) -> None:
         named = {
-            name: f"engine.resources.{path.stem}"
+            name: ".".join(("engine.resources", *path.relative_to(folder).with_suffix("").parts))
             for folder in engine.resources.__path__
-            for path in Path(folder).glob("*.py")
+            for path in Path(folder).glob("*/*.py")
             for name in _NAME.findall(path.read_text(encoding="utf-8"))
         }
         self._modules = dict(sorted(named.items()))

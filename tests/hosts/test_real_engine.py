@@ -11,7 +11,7 @@ import pytest
 from engine.aws import Aws
 from engine.docker import Docker
 from engine.local_files import LocalFolder, PlaybookFiles
-from engine.resources.ecr_images import EcrImage
+from engine.resources.ecr.images import EcrImage
 from engine.sandbox import Running
 from tests.kinds.aws_examples.ecr import a_repository
 from tests.kinds.aws_examples.functions import a_role

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from engine.resources.ssh_host import SshHost
+from engine.resources.hosts.ssh_host import SshHost
 from engine.world import Job, World
 
 

@@ -10,15 +10,15 @@ from pydantic import ValidationError
 from engine.aws.errors import AwsError
 from engine.errors import StepFailed
 from engine.resource import Resource
-from engine.resources.cloudtrail import Cloudtrail
-from engine.resources.dynamodb import DynamodbTable
-from engine.resources.efs import Efs
-from engine.resources.rds import RdsInstance
-from engine.resources.route53_records import Route53Record
-from engine.resources.route53_zones import Route53Zone
-from engine.resources.s3 import S3Bucket
-from engine.resources.sns import SnsTopic
-from engine.resources.sqs import SqsQueue
+from engine.resources.aws.cloudtrail import Cloudtrail
+from engine.resources.aws.dynamodb import DynamodbTable
+from engine.resources.aws.efs import Efs
+from engine.resources.aws.rds import RdsInstance
+from engine.resources.aws.route53_records import Route53Record
+from engine.resources.aws.route53_zones import Route53Zone
+from engine.resources.aws.sns import SnsTopic
+from engine.resources.aws.sqs import SqsQueue
+from engine.resources.s3.buckets import S3Bucket
 from tests.kinds.aws_stage import Stage
 
 # -- messages ------------------------------------------------------------------------------------------------

@@ -14,11 +14,11 @@ from urllib3.contrib.socks import SOCKSProxyManager
 from engine.aws.errors import AwsError
 from engine.errors import HalfMade, StepFailed
 from engine.refs import Ref, Unknown
-from engine.resources.autoscaling import AutoscalingGroup
-from engine.resources.ec2_compute import Ec2Instance
-from engine.resources.ec2_launch_template import Ec2LaunchTemplate
-from engine.resources.elb_application_lb import ElbApplicationLb
-from engine.resources.elb_target_group import ElbTargetGroup
+from engine.resources.ec2.autoscaling import AutoscalingGroup
+from engine.resources.ec2.compute import Ec2Instance
+from engine.resources.ec2.launch_template import Ec2LaunchTemplate
+from engine.resources.elb.application_lb import ElbApplicationLb
+from engine.resources.elb.target_group import ElbTargetGroup
 from engine.sandbox import Running
 from tests import clients
 from tests.clients import waited

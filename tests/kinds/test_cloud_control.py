@@ -9,7 +9,7 @@ import pytest
 
 from engine.aws.errors import AwsError
 from engine.errors import HalfMade, StepFailed
-from engine.resources.cloud_control import AwsResource
+from engine.resources.aws.cloud_control import AwsResource
 from tests.kinds.aws_stage import Stage
 from tests.kinds.scripted_aws import Scripted
 

@@ -8,7 +8,7 @@ import pytest
 
 from engine.aws.errors import AwsError
 from engine.errors import HalfMade, StepFailed
-from engine.resources.cloudformation import CloudformationStack
+from engine.resources.aws.cloudformation import CloudformationStack
 from tests.kinds.aws_examples.cloudformation import TEMPLATE
 from tests.kinds.aws_stage import Stage
 from tests.kinds.scripted_aws import Scripted

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from engine.errors import StepFailed
 from engine.refs import Unknown
-from engine.resources.commands import Command
+from engine.resources.hosts.commands import Command
 from tests.kinds.benches import SORTS, a_bench, text
 from tests.kinds.local_host import Bench
 

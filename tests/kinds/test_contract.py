@@ -12,7 +12,7 @@ from engine.aws.tags import TOKEN, values_filter
 from engine.kinds import kinds
 from engine.on_host import OnHost
 from engine.resource import SECRET, UNREAD, Resource, Values
-from engine.resources._ec2 import InEc2
+from engine.resources.ec2._ec2 import InEc2
 from engine.world import World
 from tests.kinds.aws_examples import Example, all_examples
 from tests.kinds.aws_stage import Stage

@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from engine.errors import StepFailed
 from engine.local_files import PlaybookFiles
 from engine.refs import Unknown
-from engine.resources import _docker
-from engine.resources.docker import DockerEngine, DockerImage, DockerNetwork, DockerVolume
-from engine.resources.docker_container import DockerContainer
+from engine.resources.hosts import _docker
+from engine.resources.hosts.docker import DockerEngine, DockerImage, DockerNetwork, DockerVolume
+from engine.resources.hosts.docker_container import DockerContainer
 from tests.kinds.benches import HOSTS, a_bench, a_host, text
 from tests.kinds.local_host import Bench
 

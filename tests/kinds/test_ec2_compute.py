@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from engine.aws.errors import AwsError
 from engine.errors import HalfMade, StepFailed
 from engine.refs import UNKNOWN
-from engine.resources.ec2_compute import Ec2Instance
-from engine.resources.ec2_keys import Ec2Key
+from engine.resources.ec2.compute import Ec2Instance
+from engine.resources.ec2.keys import Ec2Key
 from tests.kinds.aws_examples.ec2 import a_subnet, a_vpc, an_image, an_instance
 from tests.kinds.aws_stage import Stage
 

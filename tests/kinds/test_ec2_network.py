@@ -11,10 +11,10 @@ from engine.aws import Aws
 from engine.aws.errors import AwsError
 from engine.aws.tags import values_filter
 from engine.errors import StepFailed
-from engine.resources.ec2_gateways import Ec2Eip, Ec2VpcIgw, Ec2VpcNatGateway
-from engine.resources.ec2_network import Ec2VpcNet, Ec2VpcSubnet
-from engine.resources.ec2_routes import Ec2VpcRouteTable
-from engine.resources.ec2_storage import Ec2Ami, Ec2Vol
+from engine.resources.ec2.gateways import Ec2Eip, Ec2VpcIgw, Ec2VpcNatGateway
+from engine.resources.ec2.network import Ec2VpcNet, Ec2VpcSubnet
+from engine.resources.ec2.routes import Ec2VpcRouteTable
+from engine.resources.ec2.storage import Ec2Ami, Ec2Vol
 from engine.sandbox import CREDENTIALS, Running
 from tests.kinds.aws_examples.ec2 import a_subnet, a_vpc, an_instance
 from tests.kinds.aws_stage import Stage

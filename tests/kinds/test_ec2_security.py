@@ -8,7 +8,7 @@ import pytest
 
 from engine.aws.errors import AwsError
 from engine.errors import StepFailed
-from engine.resources.ec2_security import Ec2SecurityGroup, Ec2SecurityGroupRule
+from engine.resources.ec2.security import Ec2SecurityGroup, Ec2SecurityGroupRule
 from tests.kinds.aws_examples.ec2 import a_subnet, a_vpc, an_image
 from tests.kinds.aws_stage import Stage
 

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from engine.aws import Aws
 from engine.aws.errors import AwsError
 from engine.errors import HalfMade, StepFailed
-from engine.resources.cloudwatch_logs import CloudwatchLogGroup
-from engine.resources.ecs_clusters import EcsCluster
-from engine.resources.ecs_definitions import EcsTaskDefinition
-from engine.resources.ecs_services import EcsService
-from engine.resources.ecs_tasks import EcsTask
+from engine.resources.aws.cloudwatch_logs import CloudwatchLogGroup
+from engine.resources.ecs.clusters import EcsCluster
+from engine.resources.ecs.definitions import EcsTaskDefinition
+from engine.resources.ecs.services import EcsService
+from engine.resources.ecs.tasks import EcsTask
 from tests.clients import waited
 from tests.kinds.aws_examples.ecs import a_cluster, a_definition, a_group, a_name, a_public_network
 from tests.kinds.aws_stage import Stage
@@ -217,7 +217,7 @@ def test_a_service_starts_again_what_ends(stage: Stage, ecs: Any) -> None:
 
 
 def test_a_service_comes_after_its_load_balancer(stage: Stage) -> None:
-    from engine.resources.elb_target_group import ElbTargetGroup
+    from engine.resources.elb.target_group import ElbTargetGroup
 
     given = {**on_fargate(stage), "name": "web", "task_definition": a_definition(stage)}
     vpc = given["network_configuration"]["subnets"][0]

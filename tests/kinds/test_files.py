@@ -14,7 +14,7 @@ from engine.errors import StepFailed
 from engine.local_files import PlaybookFiles
 from engine.on_host import OnHost
 from engine.refs import Unknown
-from engine.resources.files import Copy, File, Template
+from engine.resources.hosts.files import Copy, File, Template
 from tests.kinds.benches import SORTS, a_bench, text
 from tests.kinds.local_host import Bench
 

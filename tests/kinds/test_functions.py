@@ -13,10 +13,10 @@ from engine.aws.errors import AwsError
 from engine.docker import Docker
 from engine.errors import HalfMade, StepFailed, Unreachable
 from engine.resources._archives import tar_of, zip_of
-from engine.resources.api_gateway import ApiGateway
-from engine.resources.ecr import EcrRepository
-from engine.resources.ecr_images import EcrImage
-from engine.resources.lambda_functions import LambdaFunction
+from engine.resources.aws.api_gateway import ApiGateway
+from engine.resources.aws.lambda_functions import LambdaFunction
+from engine.resources.ecr.images import EcrImage
+from engine.resources.ecr.repositories import EcrRepository
 from tests.kinds.aws_examples.ecr import a_folder, a_repository
 from tests.kinds.aws_examples.functions import ECHO, a_function, a_role, a_zip
 from tests.kinds.aws_stage import Stage

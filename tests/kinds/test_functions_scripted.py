@@ -8,8 +8,8 @@ import pytest
 
 from engine.aws.errors import AwsError
 from engine.errors import HalfMade, StepFailed
-from engine.resources import _lambda
-from engine.resources.lambda_functions import LambdaFunction
+from engine.resources.aws import _lambda
+from engine.resources.aws.lambda_functions import LambdaFunction
 from tests.kinds.scripted_aws import Scripted
 
 NAME = {"FunctionName": "predict"}

@@ -14,13 +14,13 @@ from engine.aws.errors import AwsError
 from engine.aws.tags import widened
 from engine.errors import StepFailed
 from engine.resource import Resource
-from engine.resources._aws import propagating
-from engine.resources._secret_files import reserve
-from engine.resources.iam_groups import IamGroup, marked_path, unmarked_path
-from engine.resources.iam_keys import IamAccessKey
-from engine.resources.iam_policies import IamManagedPolicy
-from engine.resources.iam_roles import IamInstanceProfile, IamRole
-from engine.resources.iam_users import IamUser, generated_password
+from engine.resources.aws._aws import propagating
+from engine.resources.aws._secret_files import reserve
+from engine.resources.iam.groups import IamGroup, marked_path, unmarked_path
+from engine.resources.iam.keys import IamAccessKey
+from engine.resources.iam.policies import IamManagedPolicy
+from engine.resources.iam.roles import IamInstanceProfile, IamRole
+from engine.resources.iam.users import IamUser, generated_password
 from tests.kinds.aws_examples.iam import READ, WRITE, trusting
 from tests.kinds.aws_stage import Stage
 from tests.kinds.scripted_aws import Scripted

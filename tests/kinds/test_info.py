@@ -11,9 +11,9 @@ from engine.errors import StepFailed
 from engine.kinds import kinds
 from engine.on_host import OnHost
 from engine.resource import Resource
-from engine.resources.aws_info import AwsCallerInfo, AwsSsmParameterInfo
-from engine.resources.ec2_info import Ec2AmiInfo, Ec2SpotPriceInfo, Ec2VpcNetInfo
-from engine.resources.ec2_network import Ec2VpcNet, Ec2VpcSubnet
+from engine.resources.aws.aws_info import AwsCallerInfo, AwsSsmParameterInfo
+from engine.resources.ec2.info import Ec2AmiInfo, Ec2SpotPriceInfo, Ec2VpcNetInfo
+from engine.resources.ec2.network import Ec2VpcNet, Ec2VpcSubnet
 from tests.kinds.aws_stage import Stage
 from tests.kinds.test_contract import actions_needed, is_write
 

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from engine.aws.errors import AwsError
 from engine.errors import StepFailed
-from engine.resources.budgets import Budget
-from engine.resources.quotas import ServiceQuota
+from engine.resources.aws.budgets import Budget
+from engine.resources.aws.quotas import ServiceQuota
 from tests.kinds.aws_stage import Stage
 from tests.kinds.scripted_aws import Scripted
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from engine.errors import StepFailed
-from engine.resources.packages import Apt
+from engine.resources.hosts.packages import Apt
 from tests.kinds.benches import SORTS, a_bench, text
 from tests.kinds.local_host import Bench
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from engine.errors import StepFailed
-from engine.resources.reboot import Reboot
+from engine.resources.hosts.reboot import Reboot
 from tests.kinds.benches import a_bench, text
 from tests.kinds.local_host import Bench
 

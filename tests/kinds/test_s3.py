@@ -14,10 +14,10 @@ from engine.aws.errors import AwsError
 from engine.errors import StepFailed
 from engine.local_files import PlaybookFiles
 from engine.refs import UNKNOWN
-from engine.resources._s3_upload import WHOLE
-from engine.resources.s3 import S3Bucket
-from engine.resources.s3_objects import S3Object
-from engine.resources.s3_sync import INDEX, S3Sync
+from engine.resources.s3._upload import WHOLE
+from engine.resources.s3.buckets import S3Bucket
+from engine.resources.s3.objects import S3Object
+from engine.resources.s3.sync import INDEX, S3Sync
 from engine.sandbox import CREDENTIALS, Running
 from tests.kinds.aws_examples.s3 import a_bucket, reading_for_all
 from tests.kinds.aws_stage import Stage

@@ -12,8 +12,8 @@ from engine.aws.errors import AwsError
 from engine.errors import HalfMade, LostAnswer, StepFailed
 from engine.hosts import Hosts
 from engine.resource import Resource
-from engine.resources.s3 import S3Bucket
-from engine.resources.s3_objects import S3Object
+from engine.resources.s3.buckets import S3Bucket
+from engine.resources.s3.objects import S3Object
 from engine.world import Job, World
 
 Answer = dict[str, Any] | Exception

@@ -11,9 +11,9 @@ import pytest
 
 from engine.aws.errors import AwsError
 from engine.errors import HalfMade, StepFailed
-from engine.resources.sagemaker_jobs import SagemakerTrainingJob, SagemakerTransformJob
-from engine.resources.sagemaker_models import SagemakerEndpoint, SagemakerEndpointConfig, SagemakerModel
-from engine.resources.sagemaker_notebooks import SagemakerNotebook
+from engine.resources.sagemaker.jobs import SagemakerTrainingJob, SagemakerTransformJob
+from engine.resources.sagemaker.models import SagemakerEndpoint, SagemakerEndpointConfig, SagemakerModel
+from engine.resources.sagemaker.notebooks import SagemakerNotebook
 from engine.sandbox import Running
 from tests import clients
 from tests.kinds.aws_examples.sagemaker import a_config, a_model, a_role, a_training, transform

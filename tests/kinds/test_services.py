@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from engine.errors import StepFailed
 from engine.refs import Unknown
-from engine.resources.services import SystemdService
+from engine.resources.hosts.services import SystemdService
 from tests.kinds.benches import a_bench, text
 from tests.kinds.local_host import Bench
 

@@ -6,14 +6,14 @@ import pytest
 
 from engine.aws.tags import narrow
 from engine.resource import Resource
-from engine.resources._tagging import kebab
-from engine.resources.cloudtrail import Cloudtrail
-from engine.resources.ec2_compute import Ec2Instance
-from engine.resources.ecs_clusters import EcsCluster
-from engine.resources.elb_target_group import ElbTargetGroup
-from engine.resources.iam_roles import IamRole
-from engine.resources.lambda_functions import LambdaFunction
-from engine.resources.sagemaker_models import SagemakerModel
+from engine.resources.aws._tagging import kebab
+from engine.resources.aws.cloudtrail import Cloudtrail
+from engine.resources.aws.lambda_functions import LambdaFunction
+from engine.resources.ec2.compute import Ec2Instance
+from engine.resources.ecs.clusters import EcsCluster
+from engine.resources.elb.target_group import ElbTargetGroup
+from engine.resources.iam.roles import IamRole
+from engine.resources.sagemaker.models import SagemakerModel
 from tests.kinds.aws_examples.sagemaker import a_model
 from tests.kinds.aws_stage import Stage
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from engine.errors import StepFailed
-from engine.resources.users import User
+from engine.resources.hosts.users import User
 from tests.kinds.benches import SORTS, a_bench, text
 from tests.kinds.local_host import Bench
 

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from engine.local_files import LocalFile, LocalFolder, TemplateFile
 from engine.on_host import OnHost
 from engine.resource import Fields, Fixed, Id, Output, Resource, Secret
-from engine.resources.ssh_host import SshHost
+from engine.resources.hosts.ssh_host import SshHost
 
 
 class Vpc(Resource):

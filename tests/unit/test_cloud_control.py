@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from engine.resources._cloud_control import TypeFacts, at, facts_in, patch, unlike, with_untold
 from engine.resources._documents import holds, merged
-from engine.resources.cloud_control import AwsResource
+from engine.resources.aws._cloud_control import TypeFacts, at, facts_in, patch, unlike, with_untold
+from engine.resources.aws.cloud_control import AwsResource
 
 TAG = {"properties": {"Key": {}, "Value": {}}, "required": ["Key", "Value"]}
 

@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from engine.refs import Ref, Unknown
-from engine.resources._ec2_rules import Atom, Rule, atoms, difference, from_aws, permissions
-from engine.resources.ec2_security import Ec2SecurityGroup, Ec2SecurityGroupRule
+from engine.resources.ec2._rules import Atom, Rule, atoms, difference, from_aws, permissions
+from engine.resources.ec2.security import Ec2SecurityGroup, Ec2SecurityGroupRule
 
 ALL = "0.0.0.0/0"
 

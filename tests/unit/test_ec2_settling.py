@@ -8,7 +8,7 @@ import pytest
 
 from engine.aws import Aws
 from engine.aws.errors import AwsError
-from engine.resources._ec2 import make
+from engine.resources.ec2._ec2 import make
 from engine.world import Job, World
 
 PROFILE = "Value (lab) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"

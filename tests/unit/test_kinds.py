@@ -13,7 +13,7 @@ from engine.resource import Resource
 
 
 def classes() -> Iterator[type[Resource]]:
-    for module in pkgutil.iter_modules(engine.resources.__path__, "engine.resources."):
+    for module in pkgutil.walk_packages(engine.resources.__path__, "engine.resources."):
         for _, thing in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             if issubclass(thing, Resource) and thing.kind and thing.__module__ == module.name:
                 yield thing
@@ -36,7 +36,7 @@ def loaded(program: str) -> set[str]:
 def test_a_family_is_loaded_when_one_of_its_kinds_is_asked_for() -> None:
     modules = loaded("from engine.kinds import kinds\nkinds()['copy']")
     families = {name for name in modules if name.startswith("engine.resources.") and "._" not in name}
-    assert families == {"engine.resources.files"}
+    assert families == {"engine.resources.hosts", "engine.resources.hosts.files"}
 
 
 def test_what_only_a_schedule_needs_is_not_loaded_before_there_is_one() -> None:

@@ -13,7 +13,7 @@ from engine.lab import Declared
 from engine.refs import UNKNOWN
 from engine.render.paint import Paint
 from engine.render.plan import drift_text, plan_data, plan_text
-from engine.resources.commands import Command
+from engine.resources.hosts.commands import Command
 
 RULES = [{"proto": "tcp", "ports": 22, "cidr_ip": "203.0.113.7/32"}, {"proto": "tcp", "ports": 8003}]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.resource import Resource
-from engine.resources.cloud_control import AwsResource
+from engine.resources.aws.cloud_control import AwsResource
 from tests.kinds.aws_examples import Example
 from tests.kinds.aws_stage import Stage
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.resource import Resource
-from engine.resources.cloudformation import CloudformationStack
+from engine.resources.aws.cloudformation import CloudformationStack
 from tests.kinds.aws_examples import Example
 from tests.kinds.aws_stage import Stage
 

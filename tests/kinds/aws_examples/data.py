@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from engine.resource import Resource
-from engine.resources.dynamodb import DynamodbTable
-from engine.resources.ec2_network import Ec2VpcNet, Ec2VpcSubnet
-from engine.resources.ec2_security import Ec2SecurityGroup
-from engine.resources.efs import Efs
-from engine.resources.rds import RdsInstance
+from engine.resources.aws.dynamodb import DynamodbTable
+from engine.resources.aws.efs import Efs
+from engine.resources.aws.rds import RdsInstance
+from engine.resources.ec2.network import Ec2VpcNet, Ec2VpcSubnet
+from engine.resources.ec2.security import Ec2SecurityGroup
 from tests.kinds.aws_examples import Example
 from tests.kinds.aws_stage import Stage
 

@@ -6,13 +6,13 @@ import tempfile
 from pathlib import Path
 
 from engine.resource import Resource
-from engine.resources.ec2_compute import Ec2Instance
-from engine.resources.ec2_gateways import Ec2Eip, Ec2VpcIgw, Ec2VpcNatGateway
-from engine.resources.ec2_keys import Ec2Key
-from engine.resources.ec2_network import Ec2VpcNet, Ec2VpcSubnet
-from engine.resources.ec2_routes import Ec2VpcRouteTable
-from engine.resources.ec2_security import Ec2SecurityGroup, Ec2SecurityGroupRule
-from engine.resources.ec2_storage import Ec2Ami, Ec2Vol
+from engine.resources.ec2.compute import Ec2Instance
+from engine.resources.ec2.gateways import Ec2Eip, Ec2VpcIgw, Ec2VpcNatGateway
+from engine.resources.ec2.keys import Ec2Key
+from engine.resources.ec2.network import Ec2VpcNet, Ec2VpcSubnet
+from engine.resources.ec2.routes import Ec2VpcRouteTable
+from engine.resources.ec2.security import Ec2SecurityGroup, Ec2SecurityGroupRule
+from engine.resources.ec2.storage import Ec2Ami, Ec2Vol
 from tests.kinds.aws_examples import Example
 from tests.kinds.aws_stage import Stage
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from engine.local_files import LocalFolder, PlaybookFiles
 from engine.resource import Resource
-from engine.resources.ecr import EcrRepository
-from engine.resources.ecr_images import EcrImage
+from engine.resources.ecr.images import EcrImage
+from engine.resources.ecr.repositories import EcrRepository
 from tests.kinds.aws_examples import Example
 from tests.kinds.aws_stage import Stage
 

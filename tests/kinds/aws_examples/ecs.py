@@ -5,18 +5,18 @@ from __future__ import annotations
 import uuid
 
 from engine.resource import Resource
-from engine.resources.autoscaling import AutoscalingGroup
-from engine.resources.cloudwatch_logs import CloudwatchLogGroup
-from engine.resources.ec2_gateways import Ec2VpcIgw
-from engine.resources.ec2_launch_template import Ec2LaunchTemplate
-from engine.resources.ec2_routes import Ec2VpcRouteTable
-from engine.resources.ec2_security import Ec2SecurityGroup
-from engine.resources.ecs_clusters import EcsCluster
-from engine.resources.ecs_definitions import EcsTaskDefinition
-from engine.resources.ecs_services import EcsService
-from engine.resources.ecs_tasks import EcsTask
-from engine.resources.elb_application_lb import ElbApplicationLb
-from engine.resources.elb_target_group import ElbTargetGroup
+from engine.resources.aws.cloudwatch_logs import CloudwatchLogGroup
+from engine.resources.ec2.autoscaling import AutoscalingGroup
+from engine.resources.ec2.gateways import Ec2VpcIgw
+from engine.resources.ec2.launch_template import Ec2LaunchTemplate
+from engine.resources.ec2.routes import Ec2VpcRouteTable
+from engine.resources.ec2.security import Ec2SecurityGroup
+from engine.resources.ecs.clusters import EcsCluster
+from engine.resources.ecs.definitions import EcsTaskDefinition
+from engine.resources.ecs.services import EcsService
+from engine.resources.ecs.tasks import EcsTask
+from engine.resources.elb.application_lb import ElbApplicationLb
+from engine.resources.elb.target_group import ElbTargetGroup
 from tests.kinds.aws_examples import Example
 from tests.kinds.aws_examples.ec2 import a_subnet, a_vpc
 from tests.kinds.aws_stage import Stage
@@ -41,7 +41,7 @@ def a_public_network(stage: Stage) -> tuple[str, list[str]]:
 
 
 def _subnet(vpc: str, zone: str, number: int) -> Resource:
-    from engine.resources.ec2_network import Ec2VpcSubnet
+    from engine.resources.ec2.network import Ec2VpcSubnet
 
     return Ec2VpcSubnet(vpc_id=vpc, cidr=f"10.9.{number}.0/24", az=f"us-east-1{zone}")
 

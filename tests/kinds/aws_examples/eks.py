@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from engine.resource import Resource
-from engine.resources.ec2_network import Ec2VpcSubnet
-from engine.resources.eks import EksCluster
-from engine.resources.eks_nodes import EksFargateProfile, EksNodegroup
-from engine.resources.k8s import K8s
+from engine.resources.ec2.network import Ec2VpcSubnet
+from engine.resources.eks.clusters import EksCluster
+from engine.resources.eks.manifests import K8s
+from engine.resources.eks.nodes import EksFargateProfile, EksNodegroup
 from tests.kinds.aws_examples import Example
 from tests.kinds.aws_examples.ec2 import a_vpc
 from tests.kinds.aws_examples.iam import a_role

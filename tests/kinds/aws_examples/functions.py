@@ -9,9 +9,9 @@ from tempfile import mkdtemp
 
 from engine.local_files import LocalFile, PlaybookFiles
 from engine.resource import Resource
-from engine.resources.api_gateway import ApiGateway
-from engine.resources.iam_roles import IamRole
-from engine.resources.lambda_functions import LambdaFunction
+from engine.resources.aws.api_gateway import ApiGateway
+from engine.resources.aws.lambda_functions import LambdaFunction
+from engine.resources.iam.roles import IamRole
 from tests.kinds.aws_examples import Example
 from tests.kinds.aws_examples.ecr import a_folder
 from tests.kinds.aws_stage import Stage

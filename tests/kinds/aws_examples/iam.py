@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.resource import Resource
-from engine.resources.iam_groups import IamGroup
-from engine.resources.iam_keys import IamAccessKey
-from engine.resources.iam_policies import IamManagedPolicy
-from engine.resources.iam_roles import IamInstanceProfile, IamRole
-from engine.resources.iam_users import IamUser
+from engine.resources.iam.groups import IamGroup
+from engine.resources.iam.keys import IamAccessKey
+from engine.resources.iam.policies import IamManagedPolicy
+from engine.resources.iam.roles import IamInstanceProfile, IamRole
+from engine.resources.iam.users import IamUser
 from tests.kinds.aws_examples import Example
 from tests.kinds.aws_stage import Stage
 

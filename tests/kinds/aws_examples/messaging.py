@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from engine.resource import Resource
-from engine.resources.sns import SnsTopic
-from engine.resources.sqs import SqsQueue
+from engine.resources.aws.sns import SnsTopic
+from engine.resources.aws.sqs import SqsQueue
 from tests.kinds.aws_examples import Example
 from tests.kinds.aws_stage import Stage
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from engine.resource import Resource
-from engine.resources.budgets import Budget
-from engine.resources.quotas import ServiceQuota
+from engine.resources.aws.budgets import Budget
+from engine.resources.aws.quotas import ServiceQuota
 from tests.kinds.aws_examples import Example
 from tests.kinds.aws_stage import Stage
 

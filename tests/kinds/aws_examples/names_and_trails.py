@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from engine.resource import Resource
-from engine.resources.cloudtrail import Cloudtrail
-from engine.resources.ec2_network import Ec2VpcNet
-from engine.resources.route53_records import Route53Record
-from engine.resources.route53_zones import Route53Zone
-from engine.resources.s3 import S3Bucket
+from engine.resources.aws.cloudtrail import Cloudtrail
+from engine.resources.aws.route53_records import Route53Record
+from engine.resources.aws.route53_zones import Route53Zone
+from engine.resources.ec2.network import Ec2VpcNet
+from engine.resources.s3.buckets import S3Bucket
 from tests.kinds.aws_examples import Example
 from tests.kinds.aws_stage import Stage
 

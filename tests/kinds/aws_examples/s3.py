@@ -7,9 +7,9 @@ from pathlib import Path
 
 from engine.local_files import PlaybookFiles
 from engine.resource import Resource
-from engine.resources.s3 import S3Bucket
-from engine.resources.s3_objects import S3Object
-from engine.resources.s3_sync import S3Sync
+from engine.resources.s3.buckets import S3Bucket
+from engine.resources.s3.objects import S3Object
+from engine.resources.s3.sync import S3Sync
 from tests.kinds.aws_examples import Example
 from tests.kinds.aws_stage import Stage
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from engine.resource import Resource
-from engine.resources.iam_roles import IamRole
-from engine.resources.s3 import S3Bucket
-from engine.resources.sagemaker_jobs import SagemakerTrainingJob, SagemakerTransformJob
-from engine.resources.sagemaker_models import SagemakerEndpoint, SagemakerEndpointConfig, SagemakerModel
-from engine.resources.sagemaker_notebooks import SagemakerNotebook
+from engine.resources.iam.roles import IamRole
+from engine.resources.s3.buckets import S3Bucket
+from engine.resources.sagemaker.jobs import SagemakerTrainingJob, SagemakerTransformJob
+from engine.resources.sagemaker.models import SagemakerEndpoint, SagemakerEndpointConfig, SagemakerModel
+from engine.resources.sagemaker.notebooks import SagemakerNotebook
 from tests.kinds.aws_examples import Example
 from tests.kinds.aws_examples.iam import trusting
 from tests.kinds.aws_stage import Stage

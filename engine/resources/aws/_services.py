@@ -1,0 +1,59 @@
+"""What kinds of the smaller services share: asking, and being quiet about what is gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from engine.aws.errors import AwsError
+from engine.aws.tags import readable, tags_in, widened
+from engine.resources.aws._aws import insist
+from engine.resources.aws._tagging import Tagged
+
+if TYPE_CHECKING:
+    from engine.world import World
+
+
+class InService(Tagged):
+    """A kind whose service takes few letters in tags, in a form of its own."""
+
+    own_tags: ClassVar[frozenset[str]] = frozenset()
+    """Keys of tags in which the kind remembers things of its own."""
+
+    @classmethod
+    def shown_tags(cls, given: Any) -> dict[str, str]:
+        """The tags that the kind reads, of those that the service gives in whatever form."""
+        tags = readable(widened(tags_in(given)))
+        return {key: text for key, text in tags.items() if key not in cls.own_tags}
+
+
+def ask(world: World, service: str, operation: str, **params: Any) -> dict[str, Any]:
+    """A request that may be sent twice without harm: reads, deletes, settings."""
+    return world.aws.call(service, operation, retry=True, **params)
+
+
+def quietly(world: World, service: str, operation: str, *codes: str, **params: Any) -> dict[str, Any] | None:
+    """A request about what may be gone; None where it is, or where the refusal is one of `codes`."""
+    try:
+        return ask(world, service, operation, **params)
+    except AwsError as error:
+        if not error.not_found and error.code not in codes:
+            raise
+        return None
+
+
+def settled(
+    world: World, service: str, operation: str, *codes: str, timeout: float = 30.0, **params: Any
+) -> dict[str, Any]:
+    """A harmless request, sent again while the service has not seen what was just made, or by `codes`."""
+    return insist(
+        world,
+        lambda: ask(world, service, operation, **params),
+        lambda error: error.not_found or error.code in codes,
+        what="AWS to see what was just made",
+        timeout=timeout,
+    )
+
+
+def given(**params: Any) -> dict[str, Any]:
+    """The parameters that are not None."""
+    return {name: value for name, value in params.items() if value is not None}

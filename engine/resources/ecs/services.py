@@ -1,0 +1,522 @@
+"""Services of ECS: so many tasks that are kept running."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from engine.aws.errors import AwsError
+from engine.aws.tags import is_made_by, readable
+from engine.by_hand import assign, json_word, told, word
+from engine.errors import StepFailed
+from engine.refs import Ref, Unknown
+from engine.resource import Fields, Fixed, Id, Output, Place, Unread, Values, plain
+from engine.resources.aws._aws import finish, seconds, service_linked_role
+from engine.resources.ecs._ecs import (
+    CapacityProviderStrategyItem,
+    InEcs,
+    Name,
+    NetworkConfiguration,
+    ask,
+    by_cluster,
+    cluster_of,
+    clusters,
+    in_chunks,
+    in_cluster,
+    listed,
+    network_differs,
+    network_request,
+    network_words,
+    new_tags,
+    once_settled,
+    public_addresses,
+    short,
+    strategy_request,
+    strategy_words,
+    token,
+    told_tags,
+    why_stopped,
+)
+
+if TYPE_CHECKING:
+    from engine.world import World
+
+_A_REQUEST: Final = 10
+"""The most services that DescribeServices takes."""
+_TASKS_A_REQUEST: Final = 100
+_GROUP: Final = "service:"
+"""What the group of a service's task begins with."""
+_SETTLES: Final = 900.0
+_FAILED_TASKS: Final = 3
+"""So many tasks that a deployment has lost are enough to say that it does not work."""
+
+
+class LoadBalancer(Fields):
+    """A target group in which the tasks are registered."""
+
+    target_group_arn: Id
+    """Of target type ip for tasks with network_mode awsvpc; a listener must forward to it already."""
+    container_name: str
+    """The container that answers."""
+    container_port: int = Field(ge=1, le=65535)
+    """Its port."""
+
+
+class CircuitBreaker(Fields):
+    """What happens to a deployment whose tasks do not come up."""
+
+    enable: bool = True
+    """It ends as failed."""
+    rollback: bool = False
+    """The last one that worked comes back."""
+
+
+class DeploymentConfiguration(Fields):
+    """How many tasks there are while one deployment takes the place of another."""
+
+    maximum_percent: int = Field(default=200, ge=0, le=200)
+    """At most, of the desired count."""
+    minimum_healthy_percent: int = Field(default=100, ge=0, le=200)
+    """At least, of the desired count."""
+    deployment_circuit_breaker: CircuitBreaker | None = None
+    """What happens to a deployment whose tasks do not come up."""
+
+
+class EcsService(InEcs):
+    """An ECS service: keeps so many tasks of a definition running, and replaces them when that changes."""
+
+    kind: ClassVar[str] = "ecs_service"
+    runs_code: ClassVar[bool] = True
+    actions: ClassVar[Sequence[str]] = (
+        "ecs:CreateService",
+        "ecs:DescribeServices",
+        "ecs:ListServices",
+        "ecs:ListClusters",
+        "ecs:UpdateService",
+        "ecs:DeleteService",
+        "ecs:ListTasks",
+        "ecs:DescribeTasks",
+        "ecs:TagResource",
+        "ecs:UntagResource",
+        "ec2:DescribeNetworkInterfaces",
+        "iam:CreateServiceLinkedRole",
+    )
+    outputs: ClassVar[Mapping[str, Output]] = {
+        "id": Output("the service's ARN"),
+        "arn": Output("the same as id"),
+        "running_count": Output("how many of its tasks run"),
+        "public_ip": Output("the public address of one of its tasks, where they have any"),
+    }
+
+    name: Fixed[Name]
+    """Letters, digits, _ and -; unique in the cluster."""
+    cluster: Fixed[Id] = "default"
+    """The name or ARN of its cluster."""
+    task_definition: Id
+    """What its tasks are; a new revision replaces them one by one."""
+    desired_count: int = Field(default=1, ge=0, le=5000)
+    """How many tasks are to run."""
+    launch_type: Fixed[Literal["FARGATE", "EC2", "EXTERNAL"] | None] = None
+    """Fargate needs no machines of one's own; as the cluster says where left out."""
+    capacity_provider_strategy: list[CapacityProviderStrategyItem] | None = None
+    """In place of launch_type: FARGATE_SPOT is cheaper, and AWS may take tasks away at any time."""
+    platform_version: str | None = None
+    """Of Fargate; LATEST where left out."""
+    network_configuration: NetworkConfiguration | None = None
+    """Where its tasks stand; needed for network_mode awsvpc."""
+    load_balancers: list[LoadBalancer] | None = None
+    """The target groups in which its tasks are registered. The service must come after the load balancer
+    that forwards to them: `depends_on`."""
+    health_check_grace_period_seconds: int | None = Field(default=None, ge=0, le=2147483647)
+    """Seconds after a start in which the load balancer's opinion does not count."""
+    deployment_configuration: DeploymentConfiguration | None = None
+    """How many tasks there are while new ones take the place of old ones."""
+    scheduling_strategy: Fixed[Literal["REPLICA", "DAEMON"]] = "REPLICA"
+    """`DAEMON`: one task on each instance of the cluster."""
+    enable_execute_command: bool | None = None
+    """`aws ecs execute-command` opens a shell in a task; its task role needs ssmmessages."""
+    propagate_tags: Literal["SERVICE", "TASK_DEFINITION"] | None = None
+    """Whose tags its tasks bear."""
+    force_new_deployment: Unread[str | None] = None
+    """Any text; when it changes, all tasks are replaced, say because an image has changed under its tag."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.launch_type is not None and self.capacity_provider_strategy is not None:
+            raise ValueError("give launch_type or capacity_provider_strategy, not both")
+        if self.launch_type == "FARGATE" and self.network_configuration is None:
+            raise ValueError("tasks on Fargate need network_configuration with subnets")
+        if self.health_check_grace_period_seconds is not None and not self.load_balancers:
+            raise ValueError("health_check_grace_period_seconds is for services with load_balancers")
+        return self
+
+    @classmethod
+    def differs(cls, name: str, wanted: Any, there: Any) -> bool:
+        """Clusters by name, definitions by what is given of them, lists in any order."""
+        if isinstance(wanted, Unknown) or there is None:
+            return super().differs(name, wanted, there)
+        if name == "cluster":
+            return bool(short(wanted) != there)
+        if name == "task_definition":
+            # `family` alone stands for its newest revision, `family:3` for that one.
+            given, found = str(short(wanted)), str(short(there))
+            return given != (found if ":" in given else found.partition(":")[0])
+        if name == "network_configuration":
+            return network_differs(wanted, there)
+        if name == "load_balancers":
+            return sorted(map(_as_text, wanted)) != sorted(map(_as_text, there))
+        if name == "capacity_provider_strategy":
+            return bool(strategy_words(strategy_request(wanted)) != there)
+        if name == "deployment_configuration":
+            return any(there.get(key) != value for key, value in wanted.items())
+        return super().differs(name, wanted, there)
+
+    def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
+        """This service alone; lists, and what its tasks are asked for, are of all."""
+        cluster = short(self.cluster) if isinstance(self.cluster, str) else "*"
+        linked = service_linked_role(place, "ecs", "ECS")
+        if isinstance(self.name, Unknown):
+            return linked
+        own = [place.arn("ecs", f"service/{cluster}/{self.name}")]
+        verbs = ("CreateService", "DescribeServices", "UpdateService", "DeleteService", "TagResource")
+        return {**{f"ecs:{verb}": own for verb in (*verbs, "UntagResource")}, **linked}
+
+    @classmethod
+    def unsettles(cls, changed: frozenset[str]) -> frozenset[str]:
+        """New tasks have other addresses."""
+        if changed & {"task_definition", "network_configuration", "force_new_deployment", "desired_count"}:
+            return frozenset({"public_ip", "running_count"})
+        return frozenset()
+
+    def create(self, world: World) -> str:
+        """CreateService with a token and all tags; returns once its tasks run, by one deployment."""
+        answer = once_settled(world, lambda: self._create(world))
+        id = str(answer["service"]["serviceArn"])
+        finish(world, id, lambda: _until_stable(world, id))
+        return id
+
+    def _create(self, world: World) -> dict[str, Any]:
+        request = {
+            "cluster": self.cluster,
+            "serviceName": self.name,
+            "launchType": self.launch_type,
+            "schedulingStrategy": self.scheduling_strategy,
+            "loadBalancers": _balancers_request(plain(self.load_balancers)),
+            "desiredCount": self.desired_count if self.scheduling_strategy == "REPLICA" else None,
+            "clientToken": token(world),
+            "tags": new_tags(world),
+            **self._settings(),
+        }
+        try:
+            return ask(
+                world,
+                "create_service",
+                **{name: value for name, value in request.items() if value is not None},
+            )
+        except AwsError as error:
+            raise _explained(error, self.name) from None
+
+    def _settings(self) -> dict[str, Any]:
+        """What CreateService and UpdateService take alike."""
+        return {
+            "taskDefinition": self.task_definition,
+            "capacityProviderStrategy": strategy_request(plain(self.capacity_provider_strategy)),
+            "platformVersion": self.platform_version,
+            "networkConfiguration": network_request(plain(self.network_configuration)),
+            "healthCheckGracePeriodSeconds": self.health_check_grace_period_seconds,
+            "deploymentConfiguration": _deployment_request(plain(self.deployment_configuration)),
+            "enableExecuteCommand": self.enable_execute_command,
+            "propagateTags": self.propagate_tags,
+        }
+
+    @classmethod
+    def read_many(cls, world: World, ids: Sequence[str]) -> dict[str, Values]:
+        """DescribeServices, 10 at a time in each cluster; where tasks have public addresses, these too."""
+        services = [one for one in _described(world, ids) if one.get("status") == "ACTIVE"]
+        addresses = _addresses(world, services)
+        return {
+            str(one["serviceArn"]): {**_values(one), "public_ip": addresses.get(str(one["serviceArn"]))}
+            for one in services
+        }
+
+    def update(self, world: World, id: str, changed: frozenset[str]) -> None:
+        """UpdateService; returns once the new deployment is complete."""
+        names = {
+            "task_definition": "taskDefinition",
+            "capacity_provider_strategy": "capacityProviderStrategy",
+            "platform_version": "platformVersion",
+            "network_configuration": "networkConfiguration",
+            "health_check_grace_period_seconds": "healthCheckGracePeriodSeconds",
+            "deployment_configuration": "deploymentConfiguration",
+            "enable_execute_command": "enableExecuteCommand",
+            "propagate_tags": "propagateTags",
+        }
+        settings = self._settings()
+        request = {key: settings[key] for name, key in names.items() if name in changed}
+        if "load_balancers" in changed:
+            request["loadBalancers"] = _balancers_request(plain(self.load_balancers)) or []
+        if "desired_count" in changed:
+            request["desiredCount"] = self.desired_count
+        if changed & {"force_new_deployment", "capacity_provider_strategy", "enable_execute_command"}:
+            # These take effect on new tasks only.
+            request["forceNewDeployment"] = True
+        given = {name: value for name, value in request.items() if value is not None}
+        try:
+            once_settled(
+                world, lambda: ask(world, "update_service", cluster=cluster_of(id), service=id, **given)
+            )
+        except AwsError as error:
+            raise _explained(error, self.name) from None
+        _until_stable(world, id)
+
+    @classmethod
+    def delete(cls, world: World, id: str) -> None:
+        """DeleteService with its tasks; waits until they have stopped and their interfaces are free."""
+        where = {"cluster": cluster_of(id), "service": id}
+        try:
+            ask(world, "delete_service", force=True, **where)
+        except AwsError as error:
+            if not error.not_found and error.code != "ServiceNotActiveException":
+                raise
+
+        def gone() -> bool | None:
+            states = {one.get("status") for one in _described(world, [id])}
+            return True if states <= {"INACTIVE"} else None
+
+        what = "the service's tasks to stop"
+        world.aws.poll(gone, what=what, timeout=seconds(world, _SETTLES), say=world.job.say)
+
+    @classmethod
+    def find(cls, world: World) -> list[str]:
+        """By the tags that CreateService was sent with, in all clusters."""
+        arns = [
+            arn
+            for cluster in clusters(world)
+            for arn in listed(world, cluster, "list_services", "serviceArns")
+        ]
+        return [
+            str(one["serviceArn"])
+            for one in _described(world, arns)
+            if one.get("status") == "ACTIVE" and is_made_by(world, told_tags(one.get("tags")))
+        ]
+
+    def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
+        """`aws ecs create-service`, `update-service`, `delete-service`, and `wait` for each."""
+        if action == "delete":
+            at = in_cluster(id or "")
+            return [
+                f"aws ecs delete-service{at} --service {word(id)} --force",
+                f"aws ecs wait services-inactive{at} --services {word(id)}",
+            ]
+        own: Any = id or Unknown(frozenset({Ref(self._address, "id")}))
+        cluster = f"--cluster {word(self.cluster)}"
+        settings = {name: value for name, value in self._settings().items() if value is not None}
+        settings |= {"desiredCount": self.desired_count}
+        if action == "create":
+            settings |= {
+                "serviceName": self.name,
+                "launchType": self.launch_type,
+                "loadBalancers": _balancers_request(plain(self.load_balancers)),
+            }
+            verb, query = "create-service", " --query service.serviceArn --output text"
+        else:
+            settings |= {"service": own}
+            if changed & {"force_new_deployment", "capacity_provider_strategy", "enable_execute_command"}:
+                settings |= {"forceNewDeployment": True}
+            verb, query = "update-service", ""
+        given = {name: value for name, value in settings.items() if value is not None}
+        command = f"aws ecs {verb} {cluster} --cli-input-json {json_word(given)}{query}"
+        stable = f"aws ecs wait services-stable {cluster} --services {word(own)}"
+        asked = f"aws ecs describe-services {cluster} --services {word(own)}"
+        queries = {"arn": "services[0].serviceArn", "running_count": "services[0].runningCount"}
+        first = assign(self._address, command) if action == "create" else command
+        return [first, stable, *told(self, asked, queries)]
+
+    def price(self) -> float | None:
+        """What Fargate costs depends on the task definition, which says it in words: unknown here."""
+        return None if self.launch_type != "EC2" else 0.0
+
+
+def _as_text(balancer: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(balancer.get(key)) for key in ("target_group_arn", "container_name", "container_port"))
+
+
+def _balancers_request(given: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
+    if given is None:
+        return None
+    return [
+        {
+            "targetGroupArn": one["target_group_arn"],
+            "containerName": one["container_name"],
+            "containerPort": one["container_port"],
+        }
+        for one in given
+    ]
+
+
+def _deployment_request(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if given is None:
+        return None
+    request: dict[str, Any] = {
+        "maximumPercent": given.get("maximum_percent", 200),
+        "minimumHealthyPercent": given.get("minimum_healthy_percent", 100),
+    }
+    breaker = given.get("deployment_circuit_breaker")
+    if breaker is not None:
+        request["deploymentCircuitBreaker"] = {
+            "enable": breaker.get("enable", True),
+            "rollback": breaker.get("rollback", False),
+        }
+    return request
+
+
+def _described(world: World, arns: Sequence[str]) -> list[dict[str, Any]]:
+    """The services of these ARNs that are there; those of a cluster that is gone are gone, too."""
+    found: list[dict[str, Any]] = []
+    for cluster, those in by_cluster(arns).items():
+        for chunk in in_chunks(those, _A_REQUEST):
+            try:
+                answer = ask(world, "describe_services", cluster=cluster, services=chunk, include=["TAGS"])
+            except AwsError as error:
+                if not error.not_found:
+                    raise
+                break
+            found += answer["services"]
+    return found
+
+
+def _values(given: Mapping[str, Any]) -> Values:
+    deployment = given.get("deploymentConfiguration") or {}
+    breaker = deployment.get("deploymentCircuitBreaker")
+    return {
+        "id": given["serviceArn"],
+        "arn": given["serviceArn"],
+        "name": given["serviceName"],
+        "cluster": short(given["clusterArn"]),
+        "task_definition": given.get("taskDefinition"),
+        "desired_count": given.get("desiredCount"),
+        "running_count": given.get("runningCount"),
+        "launch_type": given.get("launchType"),
+        "capacity_provider_strategy": strategy_words(given.get("capacityProviderStrategy")),
+        "platform_version": given.get("platformVersion"),
+        "network_configuration": network_words(given.get("networkConfiguration")),
+        "load_balancers": [
+            {
+                "target_group_arn": one.get("targetGroupArn"),
+                "container_name": one.get("containerName"),
+                "container_port": one.get("containerPort"),
+            }
+            for one in given.get("loadBalancers") or ()
+        ],
+        "health_check_grace_period_seconds": given.get("healthCheckGracePeriodSeconds"),
+        "deployment_configuration": {
+            "maximum_percent": deployment.get("maximumPercent", 200),
+            "minimum_healthy_percent": deployment.get("minimumHealthyPercent", 100),
+            **({"deployment_circuit_breaker": dict(breaker)} if breaker else {}),
+        },
+        "scheduling_strategy": given.get("schedulingStrategy", "REPLICA"),
+        "enable_execute_command": bool(given.get("enableExecuteCommand")),
+        "propagate_tags": None if given.get("propagateTags") == "NONE" else given.get("propagateTags"),
+        "tags": readable(told_tags(given.get("tags"))),
+    }
+
+
+def _addresses(world: World, services: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """By ARN, the public address of one task of each service whose tasks have any."""
+    public = [
+        one
+        for one in services
+        if (network_words(one.get("networkConfiguration")) or {}).get("assign_public_ip")
+        and one.get("runningCount")
+    ]
+    found: dict[str, str] = {}
+    for cluster, arns in by_cluster(str(one["serviceArn"]) for one in public).items():
+        tasks = list(_tasks(world, cluster))
+        addresses = public_addresses(world, tasks)
+        by_service: dict[str, list[str]] = {}
+        for task in sorted(tasks, key=lambda task: str(task["taskArn"])):
+            if task["taskArn"] in addresses and str(task.get("group", "")).startswith(_GROUP):
+                by_service.setdefault(task["group"].removeprefix(_GROUP), []).append(
+                    addresses[task["taskArn"]]
+                )
+        found |= {arn: those[0] for arn in arns if (those := by_service.get(str(short(arn))))}
+    return found
+
+
+def _tasks(world: World, cluster: str) -> Iterator[dict[str, Any]]:
+    """The tasks that run in a cluster (ListTasks, DescribeTasks)."""
+    arns = listed(world, cluster, "list_tasks", "taskArns", desiredStatus="RUNNING")
+    for chunk in in_chunks(arns, _TASKS_A_REQUEST):
+        for task in ask(world, "describe_tasks", cluster=cluster, tasks=chunk)["tasks"]:
+            if task.get("lastStatus") == "RUNNING":
+                yield task
+
+
+def _until_stable(world: World, id: str) -> None:
+    """Wait until one deployment is left and all its tasks run; tells ECS's events meanwhile.
+
+    Raises StepFailed with why tasks stop where they do so again and again.
+    """
+    last = ""
+
+    def stable() -> bool | None:
+        nonlocal last
+        for service in _described(world, [id]):
+            deployments = service.get("deployments") or []
+            newest: dict[str, Any] = next((one for one in deployments if one.get("status") == "PRIMARY"), {})
+            event = str((service.get("events") or [{}])[0].get("message", ""))
+            if event and event != last:
+                world.job.say(event)
+                last = event
+            if newest.get("rolloutState") == "FAILED" or newest.get("failedTasks", 0) >= _FAILED_TASKS:
+                raise _does_not_work(world, id, newest)
+            alone = len(deployments) == 1 and newest.get("rolloutState") in (None, "COMPLETED")
+            if alone and service.get("runningCount") == service.get("desiredCount"):
+                return True
+        return None
+
+    try:
+        world.aws.poll(
+            stable, what="the service's tasks to run", timeout=seconds(world, _SETTLES), say=world.job.say
+        )
+    except StepFailed as error:
+        if not last or "gave up" not in error.message:
+            raise
+        raise StepFailed(f"{error.message}; ECS says: {last}", error.remedy) from None
+
+
+def _does_not_work(world: World, id: str, deployment: Mapping[str, Any]) -> StepFailed:
+    """Why the tasks of a service do not stay up."""
+    cluster = cluster_of(id)
+    arns = world.aws.pages(
+        "ecs", "list_tasks", "taskArns", cluster=cluster, serviceName=str(short(id)), desiredStatus="STOPPED"
+    )
+    reasons: list[str] = []
+    for chunk in in_chunks(arns, _TASKS_A_REQUEST)[:1]:
+        for task in ask(world, "describe_tasks", cluster=cluster, tasks=chunk)["tasks"]:
+            if deployment.get("id") in (None, task.get("startedBy")):
+                reasons.append(why_stopped(task))
+    said = deployment.get("rolloutStateReason") if not reasons else ""
+    causes = "; ".join(dict.fromkeys(reasons)) or said or "ECS gives no reason"
+    return StepFailed(
+        f"the service's tasks do not stay up: {causes}",
+        "mend what they say (image, command, role, log group, subnet without a way out), then apply again; "
+        "what a container printed is in its log group",
+    )
+
+
+def _explained(error: AwsError, name: str) -> AwsError | StepFailed:
+    """A refusal of CreateService or UpdateService in words."""
+    if "does not have an associated load balancer" in error.said:
+        return StepFailed(
+            f"no listener forwards to the service's target group yet: {error.said}",
+            "let the service come after the load balancer: `depends_on: [NAME_OF_THE_LOAD_BALANCER]`",
+        )
+    if "Creation of service was not idempotent" in error.said:
+        return StepFailed(
+            f"a service called {name} is there already in this cluster, and this resource did not make it",
+            "choose another name, or delete that service if nobody needs it",
+        )
+    return error

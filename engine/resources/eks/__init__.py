@@ -1,0 +1,1 @@
+"""Kinds of EKS, and what is applied to its clusters."""

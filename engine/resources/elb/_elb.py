@@ -1,0 +1,97 @@
+"""What the kinds of Elastic Load Balancing have in common: their tags, and names that are taken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+
+from pydantic import AfterValidator
+
+from engine.aws.errors import AwsError
+from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, tags_of, widened
+from engine.errors import StepFailed
+from engine.resources.aws._tagging import Tagged, Tagging
+
+if TYPE_CHECKING:
+    from engine.world import World
+
+_TAGS_A_REQUEST: Final = 20
+"""The most things that DescribeTags takes."""
+_NAME: Final = re.compile(r"(?!internal-)[A-Za-z0-9](?:[A-Za-z0-9-]{0,30}[A-Za-z0-9])?")
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is no name for it: at most 32 letters, digits and hyphens, no hyphen at either end, "
+            "and not internal- in front"
+        )
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+"""The name of a load balancer or target group."""
+
+
+class InElb(Tagged):
+    """What all kinds of load balancing have in common: an ARN as their id, and tags that change in place."""
+
+    tagging: ClassVar[Tagging] = Tagging("elbv2", "add_tags", "remove_tags", "ResourceArns", several=True)
+
+
+def new_tags(world: World) -> list[dict[str, str]]:
+    """The tags of a thing made now, in the form of ELB's requests."""
+    return tag_list(narrow(tags_for(world)))
+
+
+def ask(world: World, operation: str, **params: Any) -> dict[str, Any]:
+    """A request that may be sent twice without harm: names make all creates of ELB idempotent."""
+    return world.aws.call("elbv2", operation, retry=True, **params)
+
+
+def tags_by_arn(world: World, arns: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The tags of things by their ARNs (DescribeTags, 20 at a time)."""
+    found: dict[str, dict[str, str]] = {}
+    for start in range(0, len(arns), _TAGS_A_REQUEST):
+        chunk = list(arns[start : start + _TAGS_A_REQUEST])
+        for told in ask(world, "describe_tags", ResourceArns=chunk)["TagDescriptions"]:
+            found[str(told["ResourceArn"])] = widened(tags_of(told))
+    return found
+
+
+def refuse_another(world: World, operation: str, key: str, arn: str, name: str, what: str) -> None:
+    """Raises StepFailed where something of this name is there that `world.job` did not make.
+
+    ELB's creates give back what is there under the name, whoever made it.
+    """
+    try:
+        things = ask(world, operation, Names=[name])[key]
+    except AwsError as error:
+        if not error.not_found:
+            raise
+        return
+    for tags in tags_by_arn(world, [str(thing[arn]) for thing in things]).values():
+        if not is_made_by(world, tags):
+            raise StepFailed(
+                f"a {what} called {name} is there already, and this resource did not make it",
+                f"choose another name, or delete that {what} if nobody needs it",
+            )
+
+
+def found(world: World, operation: str, key: str, arn: str) -> list[str]:
+    """The ARNs of what a create for `world.job` may have made, by its tags."""
+    arns = [str(thing[arn]) for thing in world.aws.pages("elbv2", operation, key)]
+    return [one for one, tags in tags_by_arn(world, arns).items() if is_made_by(world, tags)]
+
+
+def of_ours(
+    world: World, operation: str, key: str, arn: str, ids: Sequence[str]
+) -> list[tuple[dict[str, Any], dict[str, str]]]:
+    """What is there of `ids`, each with its tags.
+
+    All pages are asked: asking for an ARN that is gone makes the direct form fail as a whole.
+    """
+    things = [thing for thing in world.aws.pages("elbv2", operation, key) if thing[arn] in ids]
+    tags = tags_by_arn(world, [str(thing[arn]) for thing in things])
+    return [(thing, tags.get(str(thing[arn]), {})) for thing in things]

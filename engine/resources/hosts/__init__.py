@@ -1,0 +1,1 @@
+"""Kinds on hosts, and what they share."""

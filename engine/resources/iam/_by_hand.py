@@ -1,0 +1,71 @@
+"""Commands by hand that several kinds of IAM have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+from engine.by_hand import aws, json_word, word
+from engine.refs import Unknown
+from engine.resource import Resource, Values, plain
+from engine.resources.iam._iam import OTHERS_STAY, compared
+
+
+def policies_by_hand(
+    sort: str, name: Any, managed: Sequence[Any], inline: Mapping[str, Any], gone: Sequence[str] = ()
+) -> list[str]:
+    """Commands that attach and put policies, and detach those that are `gone` (ARNs)."""
+    whose = {f"{sort}_name": name}
+    lines = [
+        aws(f"attach-{sort}-policy", service="iam", **whose, policy_arn=arn_by_hand(item))
+        for item in managed
+        if item != OTHERS_STAY
+    ]
+    for key, policy in inline.items():
+        put = aws(f"put-{sort}-policy", service="iam", **whose, policy_name=key)
+        lines.append(f"{put} --policy-document {json_word(plain(policy))}")
+    lines += [aws(f"detach-{sort}-policy", service="iam", **whose, policy_arn=arn) for arn in gone]
+    return lines
+
+
+def arn_by_hand(item: Any) -> Any:
+    """A managed policy as commands name it; a bare name is taken for one of AWS's."""
+    if item is None or isinstance(item, Unknown) or item.startswith("arn:"):
+        return item
+    return f"arn:aws:iam::aws:policy/{item}"
+
+
+def path_by_hand(path: Any) -> str:
+    """A path as a word of the shell, which a quoted ~ would not lead home."""
+    if isinstance(path, str) and path.startswith("~/"):
+        return "~/" + word(path[2:])
+    return word(path)
+
+
+def list_by_hand(
+    resource: Resource, name: str, touched: Set[str], there: Values
+) -> tuple[list[str], list[str]]:
+    """What commands must add to and take from a list that changes."""
+    if name not in touched:
+        return [], []
+    wanted = resource.wanted([name]).get(name) or []
+    if isinstance(wanted, Unknown):
+        return [], []
+    return compared(wanted, there.get(name) or [])
+
+
+def delete_by_hand(sort: str, there: Values, id: str | None) -> list[str]:
+    """Commands that take everything off a user, group or role, and delete it."""
+    whose = f"--{sort}-name {word(id)}"
+    lines = []
+    if there.get("console_url"):
+        lines.append(f"aws iam delete-login-profile {whose}")
+    other = "group" if sort == "user" else "user"
+    for name in there.get(f"{other}s") or ():
+        lines.append(f"aws iam remove-user-from-group {whose} --{other}-name {word(name)}")
+    for arn in there.get("managed_policies") or ():
+        lines.append(f"aws iam detach-{sort}-policy {whose} --policy-arn {word(arn)}")
+    for name in there.get("inline_policies") or ():
+        lines.append(f"aws iam delete-{sort}-policy {whose} --policy-name {word(name)}")
+    file = there.get("password_file")
+    return [*lines, f"aws iam delete-{sort} {whose}", *([f"rm -f {path_by_hand(file)}"] if file else [])]

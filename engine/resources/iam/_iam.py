@@ -1,0 +1,414 @@
+"""What the IAM kinds share: insisting while IAM settles, managed and inline policies, names, tags."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+
+from engine.aws.errors import AwsError
+from engine.aws.tags import is_made_by, narrow, readable, tag_list, tags_for, tags_in, widened
+from engine.errors import StepFailed
+from engine.refs import Unknown
+from engine.resource import Values, plain
+from engine.resources.aws._aws import insist, once_propagated
+from engine.resources.aws._policy import canonical, document
+from engine.resources.aws._tagging import Tagged, Tagging
+
+if TYPE_CHECKING:
+    from engine.world import World
+
+OTHERS_STAY: Final = "others: stay"
+"""The last item of a list whose further items are left alone."""
+AWS_POLICIES: Final = ("", "service-role/", "job-function/", "aws-service-role/")
+"""Paths below which AWS keeps its own policies."""
+KEY_NOTES: Final = "labctl:access-key:"
+"""What the tags begin with in which access keys leave notes on their user."""
+_SETTLES: Final = 30.0
+"""Seconds that IAM is given to show everywhere what was just made."""
+_NAME: Final = re.compile(r"[A-Za-z0-9_+=,.@-]+")
+_ARN: Final = re.compile(r"arn:aws[a-z-]*:iam::(?:aws|\d{12}):policy/[\x21-\x7e]+")
+_PATH: Final = re.compile(r"/|/[\x21-\x7e]+/")
+_DETAILS: Final = {
+    "User": "UserDetailList",
+    "Group": "GroupDetailList",
+    "Role": "RoleDetailList",
+    "LocalManagedPolicy": "Policies",
+}
+
+
+def checked_name(value: Any, longest: int) -> Any:
+    """A name that IAM takes. Raises ValueError in words."""
+    if isinstance(value, str) and (len(value) > longest or not _NAME.fullmatch(value)):
+        raise ValueError(f"IAM allows 1 to {longest} letters, digits and _ + = , . @ - in a name, no spaces")
+    return value
+
+
+def checked_path(value: Any) -> Any:
+    """A path that IAM takes. Raises ValueError in words."""
+    if isinstance(value, str) and (len(value) > 512 or not _PATH.fullmatch(value)):
+        raise ValueError("a path begins and ends with a slash: write one like /students/")
+    return value
+
+
+def checked_policies(value: Any) -> Any:
+    """Names or ARNs of managed policies. Raises ValueError in words."""
+    for item in value if isinstance(value, list) else ():
+        if isinstance(item, Unknown) or _ARN.fullmatch(item):
+            continue
+        if item.startswith("arn:"):
+            raise ValueError(f"{item} is no ARN of a managed policy (arn:aws:iam::aws:policy/NAME)")
+        checked_name(item.rpartition("/")[2], 128)
+    return value
+
+
+def checked_inline(value: Any) -> Any:
+    """Inline policies by name, each a checked document. Raises ValueError in words."""
+    if not isinstance(value, Mapping):
+        return value
+    for name in value:
+        checked_name(name, 128)
+    return {name: identity_policy(policy) for name, policy in value.items()}
+
+
+def identity_policy(value: Any) -> Any:
+    """A document that says what its bearer may do. Raises ValueError in words."""
+    policy = document(value)
+    for at, statement in enumerate(statements(policy)):
+        what = f"statement {at + 1}"
+        if "Principal" in statement or "NotPrincipal" in statement:
+            raise ValueError(f"{what}: no Principal here, whoever the policy is attached to is meant")
+        if ("Resource" in statement) == ("NotResource" in statement):
+            raise ValueError(f"{what} needs either Resource or NotResource")
+        _check_actions(statement, what)
+    return policy
+
+
+def trust_policy(value: Any) -> Any:
+    """A document that says who may take on a role. Raises ValueError in words."""
+    policy = document(value)
+    for at, statement in enumerate(statements(policy)):
+        what = f"statement {at + 1}"
+        if "Principal" not in statement and "NotPrincipal" not in statement:
+            raise ValueError(
+                f"{what} needs a Principal: who may take on the role (`Service: ec2.amazonaws.com`)"
+            )
+        if "Resource" in statement or "NotResource" in statement:
+            raise ValueError(f"{what}: no Resource here, the role itself is meant")
+        _check_actions(statement, what)
+    return policy
+
+
+def statements(policy: Any) -> list[Mapping[str, Any]]:
+    """The statements of a checked document that are known."""
+    if not isinstance(policy, Mapping):
+        return []
+    given = policy.get("Statement", [])
+    listed = given if isinstance(given, list) else [given]
+    return [each for each in listed if isinstance(each, Mapping)]
+
+
+def _check_actions(statement: Mapping[str, Any], what: str) -> None:
+    given = statement.get("Action", statement.get("NotAction"))
+    for action in given if isinstance(given, list) else [given]:
+        if isinstance(action, str) and not re.fullmatch(r"\*|[A-Za-z0-9-]+:[A-Za-z0-9*?]+", action):
+            raise ValueError(f"{what}: {action!r} is no action: write one like s3:GetObject or ec2:*")
+
+
+def fits(policy: Any, most: int, what: str) -> Any:
+    """A document no longer than IAM takes: characters without spaces. Raises ValueError in words."""
+    if isinstance(policy, Mapping) and not _holds_unknown(policy):
+        size = len(as_json(policy))
+        if size > most:
+            raise ValueError(f"{what} may have {most} characters, this one has {size}: split it")
+    return policy
+
+
+def _holds_unknown(value: Any) -> bool:
+    from engine.refs import holds_unknown
+
+    return holds_unknown(value)
+
+
+def as_json(policy: Any) -> str:
+    """A document as it is sent."""
+    return json.dumps(plain(policy), separators=(",", ":"))
+
+
+def read_document(given: Any) -> Any:
+    """A document as IAM tells it."""
+    return json.loads(given) if isinstance(given, str) else given
+
+
+def same_policies(wanted: Any, there: Any) -> bool:
+    """Whether the managed policies attached are those asked for, each by name or ARN."""
+    missing, extra = compared(wanted, there)
+    return not missing and not extra
+
+
+def compared(wanted: Sequence[str], there: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What is asked for and not there, and what is there unasked (nothing where others may stay)."""
+    asked = [item for item in wanted if item != OTHERS_STAY]
+    missing = [item for item in asked if not any(_is(item, arn) for arn in there)]
+    extra = [arn for arn in there if not any(_is(item, arn) for item in asked)]
+    return missing, [] if OTHERS_STAY in wanted else extra
+
+
+def _is(item: str, arn: str) -> bool:
+    return item == arn or (not item.startswith("arn:") and arn.endswith(f"/{item}"))
+
+
+def difference(wanted: Any, there: Any, is_there: str, noun: str = "") -> str | None:
+    """What is missing of a list and what is too much, in words."""
+    if not isinstance(wanted, list) or not isinstance(there, list):
+        return None
+    missing, extra = compared(wanted, there)
+    short = [arn.rpartition("/")[2] for arn in extra]
+    words = [f"{item.rpartition('/')[2]} is not {is_there}" for item in missing]
+    words += [f"{noun}{item} is {is_there} and not in the playbook" for item in short]
+    return ", ".join(words) or None
+
+
+def ask(world: World, operation: str, **params: Any) -> dict[str, Any]:
+    """An IAM request that may be sent twice without harm; sent again while IAM is busy with the thing."""
+    return insist(
+        world,
+        lambda: world.aws.call("iam", operation, retry=True, **params),
+        lambda error: error.code in {"ConcurrentModification", "EntityTemporarilyUnmodifiable"},
+        what="IAM to be done with an earlier request about it",
+        timeout=_SETTLES,
+    )
+
+
+def make(world: World, operation: str, **params: Any) -> dict[str, Any]:
+    """An IAM create. A principal it names may have been made a moment ago."""
+    return once_propagated(world, lambda: world.aws.call("iam", operation, **params))
+
+
+def settled(world: World, operation: str, **params: Any) -> dict[str, Any]:
+    """A harmless request about something made a moment ago, which not all of IAM may have seen."""
+    return insist(
+        world,
+        lambda: ask(world, operation, **params),
+        lambda error: error.not_found,
+        what="IAM to see what was just made",
+        timeout=_SETTLES,
+    )
+
+
+def quietly(world: World, operation: str, **params: Any) -> dict[str, Any] | None:
+    """A request about something that may be gone; None where it is."""
+    try:
+        return ask(world, operation, **params)
+    except AwsError as error:
+        if not error.not_found:
+            raise
+        return None
+
+
+def details(world: World, sort: str) -> list[dict[str, Any]]:
+    """All users, groups, roles or own policies of the account with what is attached to them, 100 a request.
+
+    GetAccountAuthorizationDetails: the only call that tells policies and tags of many at once.
+    """
+    return world.aws.pages(
+        "iam", "get_account_authorization_details", _DETAILS[sort], Filter=[sort], MaxItems=100
+    )
+
+
+def partition(world: World) -> str:
+    """`aws`, or what AWS's regions in China and for governments begin their ARNs with."""
+    region = world.aws.region
+    return "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
+
+
+def policy_arn(world: World, name: str) -> str:
+    """The ARN of a managed policy by its name: AWS's own, else the account's. Raises StepFailed."""
+    if name.startswith("arn:"):
+        return name
+    beginning = f"arn:{partition(world)}:iam::"
+    candidates = [f"{beginning}aws:policy/{path}{name}" for path in ("",) if "/" in name]
+    candidates = candidates or [f"{beginning}aws:policy/{path}{name}" for path in AWS_POLICIES]
+    candidates.append(f"{beginning}{world.aws.account_id()}:policy/{name}")
+    for arn in candidates:
+        if quietly(world, "get_policy", PolicyArn=arn) is not None:
+            return arn
+    raise StepFailed(
+        f"there is no managed policy {name}, neither of AWS nor in this account",
+        "look it up with `aws iam list-policies --query 'Policies[].Arn'`; its ARN works, too",
+    )
+
+
+@dataclass(frozen=True)
+class Bearer:
+    """What policies can be attached to: a user, a group or a role, by name."""
+
+    sort: Literal["user", "group", "role"]
+    name: str
+
+    @property
+    def _whose(self) -> dict[str, str]:
+        return {f"{self.sort.title()}Name": self.name}
+
+    def set_managed(self, world: World, wanted: Sequence[str]) -> None:
+        """Attach what is missing, detach what is not wanted (unless others may stay)."""
+        there = self.managed(world)
+        missing, extra = compared(wanted, there)
+        for item in missing:
+            settled(world, f"attach_{self.sort}_policy", **self._whose, PolicyArn=policy_arn(world, item))
+        for arn in extra:
+            quietly(world, f"detach_{self.sort}_policy", **self._whose, PolicyArn=arn)
+
+    def managed(self, world: World) -> list[str]:
+        """The ARNs of the managed policies attached to it."""
+        operation = f"list_attached_{self.sort}_policies"
+        found = _pages_settled(world, operation, "AttachedPolicies", self._whose)
+        return [str(policy["PolicyArn"]) for policy in found]
+
+    def set_inline(self, world: World, wanted: Mapping[str, Any], changed: Iterable[str]) -> None:
+        """Put the inline policies `changed` of `wanted`, take away those that are not wanted."""
+        for name in changed:
+            settled(
+                world,
+                f"put_{self.sort}_policy",
+                **self._whose,
+                PolicyName=name,
+                PolicyDocument=as_json(wanted[name]),
+            )
+        for name in self.inline(world):
+            if name not in wanted:
+                quietly(world, f"delete_{self.sort}_policy", **self._whose, PolicyName=name)
+
+    def inline(self, world: World) -> list[str]:
+        """The names of its inline policies."""
+        return [
+            str(name)
+            for name in _pages_settled(world, f"list_{self.sort}_policies", "PolicyNames", self._whose)
+        ]
+
+    def set_boundary(self, world: World, boundary: str | None) -> None:
+        """Put its permissions boundary, or take it away."""
+        if boundary:
+            arn = policy_arn(world, boundary)
+            settled(world, f"put_{self.sort}_permissions_boundary", **self._whose, PermissionsBoundary=arn)
+        else:
+            quietly(world, f"delete_{self.sort}_permissions_boundary", **self._whose)
+
+    def strip(self, world: World) -> None:
+        """Detach and delete all its policies; quiet where it is gone."""
+        try:
+            for arn in self.managed(world):
+                quietly(world, f"detach_{self.sort}_policy", **self._whose, PolicyArn=arn)
+            for name in self.inline(world):
+                quietly(world, f"delete_{self.sort}_policy", **self._whose, PolicyName=name)
+        except AwsError as error:
+            if not error.not_found:
+                raise
+
+
+def _pages_settled(world: World, operation: str, key: str, whose: Mapping[str, str]) -> list[Any]:
+    return world.aws.pages("iam", operation, key, **whose)
+
+
+def attached(detail: Mapping[str, Any]) -> list[str]:
+    """The ARNs of the managed policies in a detail."""
+    return sorted(str(policy["PolicyArn"]) for policy in detail.get("AttachedManagedPolicies", ()))
+
+
+def inline_in(detail: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The inline policies in a detail, by name."""
+    return {policy["PolicyName"]: read_document(policy["PolicyDocument"]) for policy in detail.get(key, ())}
+
+
+def boundary_in(detail: Mapping[str, Any]) -> str | None:
+    """The ARN of the permissions boundary in a detail."""
+    arn = (detail.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn")
+    return str(arn) if arn else None
+
+
+def tags_sent(world: World, more: Mapping[str, str] | None = None) -> list[dict[str, str]]:
+    """The tags of a create call, in the letters that IAM takes."""
+    return tag_list(narrow(tags_for(world, more)))
+
+
+def tags_read(thing: Mapping[str, Any]) -> dict[str, str]:
+    """All tags of a thing as they were meant."""
+    return widened(tags_in(thing.get("Tags")))
+
+
+def tagging_of(sort: str, whose: str) -> Tagging:
+    """TagRole and UntagRole for the sort `role`, named by `RoleName`."""
+    return Tagging("iam", f"tag_{sort}", f"untag_{sort}", whose, settles=_SETTLES)
+
+
+class InIam(Tagged):
+    """What the kinds of IAM that bear policies and tags have in common."""
+
+    _sort: ClassVar[str] = ""
+    """What IAM's operations call it: `role` in GetRole."""
+    own_tags: ClassVar[frozenset[str]] = frozenset()
+    """Keys of tags in which the kind remembers things of its own."""
+
+    @classmethod
+    def hides(cls, key: str) -> bool:
+        """Whether a tag is a note of labctl's that nobody asked for."""
+        return key in cls.own_tags
+
+    @classmethod
+    def shown_tags(cls, thing: Mapping[str, Any]) -> dict[str, str]:
+        """The tags that the kind reads."""
+        return {key: text for key, text in readable(tags_read(thing)).items() if not cls.hides(key)}
+
+    @classmethod
+    def differs(cls, name: str, wanted: Any, there: Any) -> bool:
+        """Policies by name or ARN in any order; documents by what they mean."""
+        if name in {"managed_policies", "groups", "users"} and isinstance(wanted, list):
+            return not same_policies(wanted, there or [])
+        if name == "boundary" and isinstance(wanted, str) and isinstance(there, str):
+            return not _is(wanted, there)
+        if name == "inline_policies" and isinstance(wanted, Mapping):
+            return bool(changed_inline(wanted, there or {})) or bool((there or {}).keys() - wanted.keys())
+        if name in {"assume_role_policy_document", "policy"}:
+            return bool(canonical(wanted) != canonical(there))
+        return super().differs(name, wanted, there)
+
+    @classmethod
+    def describe_difference(cls, name: str, wanted: Any, there: Any) -> str | None:
+        """Which policies or members are missing or too many."""
+        if name == "managed_policies":
+            return difference(wanted, there, "attached")
+        if name == "groups":
+            return difference(wanted, there, "one of its groups")
+        if name == "users":
+            return difference(wanted, there, "in the group")
+        if name == "inline_policies" and isinstance(wanted, Mapping) and isinstance(there, Mapping):
+            words = [f"the inline policy {item} differs" for item in changed_inline(wanted, there)]
+            gone = sorted(there.keys() - wanted.keys())
+            words += [f"the inline policy {item} is not in the playbook" for item in gone]
+            return ", ".join(words) or None
+        return super().describe_difference(name, wanted, there)
+
+    @classmethod
+    def find(cls, world: World) -> list[str]:
+        """The one of the name that the create was for, if its tags say that this create made it."""
+        name = world.job.foreseen
+        answer = quietly(world, f"get_{cls._sort}", **{cls.tagging.whose: name}) if name else None
+        if answer is None:
+            return []
+        (thing,) = (value for key, value in answer.items() if key != "ResponseMetadata")
+        return [name] if is_made_by(world, tags_read(thing)) else []
+
+    def _note_purges(self, values: Values, purges: Mapping[str, str]) -> Values:
+        """The values asked for; a last item `others: stay` in lists whose other items are left alone."""
+        for name, purge in purges.items():
+            values.pop(purge, None)
+            if getattr(self, purge) is False and isinstance(values.get(name), list):
+                values[name] = [*values[name], OTHERS_STAY]
+        return values
+
+
+def changed_inline(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+    """The names of wanted inline policies that are missing or say something else."""
+    return [name for name in wanted if canonical(wanted[name]) != canonical(there.get(name))]
