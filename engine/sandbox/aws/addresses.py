@@ -121,7 +121,7 @@ def _public_dns(instance: Instance) -> str | None:
 
 def mend(pool: PublicAddresses) -> None:
     """Makes moto's addresses come from where AWS's would."""
-    plain_association = NetworkInterface.association.fget  # type: ignore[attr-defined]
+    plain_association = vars(NetworkInterface)["association"].fget
     drop = ElasticAddressBackend.disassociate_address
 
     def auto_public_ip(nic: NetworkInterface) -> None:

@@ -13,7 +13,7 @@ from moto.eks.exceptions import ResourceNotFoundException
 from moto.eks.models import EKSBackend
 from moto.eks.responses import EKSResponse
 
-from engine.sandbox.aws.mending import replace
+from engine.sandbox.aws.mending import add, replace
 
 _UPDATES = "{0}/clusters/(?P<name>[^/]+)/updates"
 
@@ -48,8 +48,7 @@ def mend(endpoint: Callable[[str, str], str], gone: Callable[[str, str], None]) 
     replace(EKSBackend, delete_cluster=delete_cluster)
     replace(EKSBackend, tag_resource=_tag, untag_resource=_untag, list_tags_for_resource=_tags)
     replace(EKSResponse, update_cluster_config=_update_config)
-    EKSResponse.describe_update = _describe_update  # type: ignore[attr-defined]
-    EKSResponse.update_cluster_version = _update_version  # type: ignore[attr-defined]
+    add(EKSResponse, describe_update=_describe_update, update_cluster_version=_update_version)
     for path in (f"{_UPDATES}$", f"{_UPDATES}/(?P<updateId>[^/]+)$"):
         urls.url_paths.setdefault(path, urls.response.dispatch)
 

@@ -24,14 +24,13 @@ from moto.ecr.exceptions import ImageAlreadyExistsException
 from moto.ecr.models import ECRBackend, Image, Repository
 from moto.ecr.responses import ECRResponse
 
-from engine.sandbox.aws.mending import replace
+from engine.sandbox.aws.mending import add, replace
 from engine.sandbox.workloads.blobs import digest_of, is_digest
 from engine.sandbox.workloads.registry import RefusedError
 
 USER: Final = "AWS"
 TOKEN_SECONDS: Final = 12 * 3600
 ECR_HOST: Final = ".amazonaws.com"
-_LOCK: Final = "registry_scanning_configuration_update_lock"
 
 
 class Keys:
@@ -225,15 +224,7 @@ def mend(place: Callable[[], str], keys: Keys) -> None:
     def keep(repository: Repository, uri: str) -> None:
         """It follows from the name."""
 
-    def state(backend: ECRBackend) -> dict[str, Any]:
-        return {name: kept for name, kept in backend.__dict__.items() if name != _LOCK}
-
-    def restored(backend: ECRBackend, state: dict[str, Any]) -> None:
-        backend.__dict__.update({**state, _LOCK: threading.RLock()})
-
-    # A lock does not pickle.
-    replace(ECRBackend, put_image=put, __getstate__=state)
-    ECRBackend.__setstate__ = restored  # type: ignore[attr-defined]
+    replace(ECRBackend, put_image=put)
     replace(ECRResponse, get_authorization_token=token)
     replace(Image, get_image_digest=_digest, get_image_size_in_bytes=_size)
-    Repository.uri = property(uri, keep)  # type: ignore[assignment]
+    add(Repository, uri=property(uri, keep))

@@ -23,7 +23,7 @@ from moto.awslambda.models import ImageConfig, LambdaBackend, LambdaFunction, La
 from moto.iam.models import Role
 from werkzeug.exceptions import HTTPException
 
-from engine.sandbox.aws.mending import replace
+from engine.sandbox.aws.mending import add, replace
 from engine.sandbox.workloads.blobs import digest_of
 from engine.sandbox.workloads.functions import Function, Functions, Outcome
 
@@ -67,10 +67,9 @@ def _mend_pickling() -> None:
         if "_aliases" in state:
             storage._aliases = collections.defaultdict(dict, state["_aliases"])
 
-    storages: tuple[Any, ...] = (LambdaStorage, LayerStorage)
-    for owner in storages:
+    for owner in (LambdaStorage, LayerStorage):
         replace(owner, __getstate__=state)
-        owner.__setstate__ = restored
+        add(owner, __setstate__=restored)
 
 
 def _mend_states() -> None:

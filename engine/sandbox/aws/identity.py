@@ -10,7 +10,7 @@ import functools
 import json
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote
 
 from moto.core.responses import ActionResult, EmptyResult
@@ -19,7 +19,7 @@ from moto.iam.exceptions import DeleteConflictException, ValidationError
 from moto.iam.models import AWSManagedPolicy, IAMBackend, ManagedPolicy
 from moto.iam.responses import IamResponse
 
-from engine.sandbox.aws.mending import replace
+from engine.sandbox.aws.mending import add, replace
 
 _TAG = re.compile(r"[\w\s.:/=+\-@]*")
 _OF_AWS = re.compile(r"arn:aws[a-z-]*:iam::aws:policy(/.*)")
@@ -283,13 +283,9 @@ def mend() -> None:
         create_login_profile=_create_login(IamResponse.create_login_profile),
         create_user=_create_user(IamResponse.create_user),
     )
-    for name, handle in _MISSING.items():
-        setattr(IamResponse, name, handle)
-
-
-_MISSING: Final[dict[str, Callable[[IamResponse], ActionResult]]] = {
-    "list_service_specific_credentials": _no_passwords,
-    "put_user_permissions_boundary": _put_boundary,
-    "delete_user_permissions_boundary": _delete_boundary,
-}
-"""Requests that moto does not know at all."""
+    add(
+        IamResponse,
+        list_service_specific_credentials=_no_passwords,
+        put_user_permissions_boundary=_put_boundary,
+        delete_user_permissions_boundary=_delete_boundary,
+    )

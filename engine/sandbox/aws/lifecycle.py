@@ -13,7 +13,7 @@ from moto.ec2.models import instances, nat_gateways
 from moto.ec2.models.instances import Instance, InstanceState
 from moto.ec2.models.nat_gateways import NatGateway
 
-from engine.sandbox.aws.mending import replace
+from engine.sandbox.aws.mending import add, replace
 
 STOPPING_SECONDS = 0.3
 TERMINATING_SECONDS = 0.3
@@ -122,4 +122,4 @@ def mend(*, boot_seconds: float, ssh_seconds: float) -> None:
     replace(instances, InstanceState=TimedState)
     replace(Instance, instance_status=property(_checks), system_status=property(_checks), reboot=_reboot)
     replace(nat_gateways, random_private_ip=lambda: None)  # its interface takes one of the subnet's
-    NatGateway.state = property(_nat_state, _set_nat_state)  # type: ignore[assignment]
+    add(NatGateway, state=property(_nat_state, _set_nat_state))

@@ -1,4 +1,4 @@
-"""How moto is mended: members of its classes and modules replaced, loudly where they have moved."""
+"""How moto is mended: members of its classes and modules replaced or added, loudly where they have moved."""
 
 from __future__ import annotations
 
@@ -14,4 +14,15 @@ def replace(owner: Any, **members: Any) -> None:
     for name, member in members.items():
         if not hasattr(owner, name):
             raise AttributeError(f"moto has no {name} in {owner!r} to mend")
+        setattr(owner, name, member)
+
+
+def add(owner: type[Any], **members: Any) -> None:
+    """Gives `owner`, a class of moto's, `members` that it lacks; properties stand for what its objects keep.
+
+    Raises AttributeError where it has such a member by now: then moto does it by itself, or otherwise.
+    """
+    for name, member in members.items():
+        if hasattr(owner, name):
+            raise AttributeError(f"moto has {name} in {owner!r} by now: look whether this is still needed")
         setattr(owner, name, member)

@@ -15,7 +15,7 @@ from moto.route53.models import Route53Backend
 from moto.sns.exceptions import SNSInvalidParameter
 from moto.sns.models import SNSBackend
 
-from engine.sandbox.aws.mending import replace
+from engine.sandbox.aws.mending import add, replace
 
 Answer = tuple[str, dict[str, str]]
 
@@ -88,4 +88,4 @@ def mend() -> None:
         Route53Backend,
         change_resource_record_sets=_change_records(Route53Backend.change_resource_record_sets),
     )
-    setattr(EFSResponse, "update_file_system", _update_file_system)  # noqa: B010 (moto has no such member)
+    add(EFSResponse, update_file_system=_update_file_system)

@@ -16,7 +16,7 @@ from moto.servicequotas.models import ServiceQuotasBackend
 from moto.servicequotas.resources.default_quotas.vpc import VPC_DEFAULT_QUOTAS
 from moto.servicequotas.responses import ServiceQuotasResponse
 
-from engine.sandbox.aws.mending import replace
+from engine.sandbox.aws.mending import add, replace
 
 DECIDED_SECONDS: Final = 300.0
 """How long the sandbox takes to grant a higher quota; AWS takes minutes or days."""
@@ -287,30 +287,28 @@ def _untag(response: BudgetsResponse) -> str:
 def mend() -> None:
     """Gives both services the requests that labs need."""
     replace(ServiceQuotasBackend, list_aws_default_service_quotas=_list_defaults, get_service_quota=_get)
-    quotas = {
-        "list_service_quotas": _list_quotas,
-        "list_services": _list_services,
-        "request_service_quota_increase": _ask_for_more,
-        "list_requested_service_quota_change_history": _history,
-        "list_requested_service_quota_change_history_by_quota": _history,
-        "get_requested_service_quota_change": _one_request,
-    }
-    for name, quota_handler in quotas.items():
-        setattr(ServiceQuotasResponse, name, quota_handler)
+    add(
+        ServiceQuotasResponse,
+        list_service_quotas=_list_quotas,
+        list_services=_list_services,
+        request_service_quota_increase=_ask_for_more,
+        list_requested_service_quota_change_history=_history,
+        list_requested_service_quota_change_history_by_quota=_history,
+        get_requested_service_quota_change=_one_request,
+    )
     replace(
         BudgetsResponse,
         create_budget=_create_budget(BudgetsResponse.create_budget),
         create_notification=_create_notification,
         delete_notification=_delete_notification,
     )
-    budgets = {
-        "update_budget": _update_budget,
-        "describe_subscribers_for_notification": _subscribers,
-        "create_subscriber": _create_subscriber,
-        "delete_subscriber": _delete_subscriber,
-        "list_tags_for_resource": _list_tags,
-        "tag_resource": _tag,
-        "untag_resource": _untag,
-    }
-    for name, handler in budgets.items():
-        setattr(BudgetsResponse, name, handler)
+    add(
+        BudgetsResponse,
+        update_budget=_update_budget,
+        describe_subscribers_for_notification=_subscribers,
+        create_subscriber=_create_subscriber,
+        delete_subscriber=_delete_subscriber,
+        list_tags_for_resource=_list_tags,
+        tag_resource=_tag,
+        untag_resource=_untag,
+    )

@@ -22,17 +22,6 @@ _CREDENTIALS = Credentials(ACCESS_KEY, SECRET_KEY)
 _FORMAT = "%Y%m%dT%H%M%SZ"
 
 
-class _AsSent(HmacV1QueryAuth):  # type: ignore[misc]
-    """The older signer, for a URL that says itself until when it is good."""
-
-    def __init__(self, until: str) -> None:
-        super().__init__(_CREDENTIALS)
-        self._until = until
-
-    def _get_date(self) -> str:
-        return self._until
-
-
 def refusal(environ: Mapping[str, Any]) -> Refusal | None:
     """Why the request with a signature in its query is refused; None where it is in order or has none."""
     query = {name: values[-1] for name, values in _query(environ).items()}
@@ -86,7 +75,9 @@ def _version_2(environ: Mapping[str, Any], query: Mapping[str, str]) -> Refusal 
             headers[name] = _header(environ, name)
     request = AWSRequest(method=environ["REQUEST_METHOD"], url=_url(environ), headers=headers)
     split = urlsplit(request.url)
-    signature = _AsSent(expires).get_signature(
+    signer = HmacV1QueryAuth(_CREDENTIALS)
+    signer._get_date = lambda: expires  # the URL says itself until when it is good
+    signature = signer.get_signature(
         request.method, split, request.headers, auth_path=_whole_path(environ, split.path)
     )
     return _compared(signature, query["Signature"])

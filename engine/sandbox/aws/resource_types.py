@@ -12,6 +12,8 @@ from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult
 
+from engine.sandbox.aws.mending import add
+
 _loading = threading.Lock()
 
 
@@ -90,6 +92,4 @@ def mend() -> None:
             }
         )
 
-    if hasattr(CloudFormationResponse, "describe_type"):
-        raise AttributeError("moto has DescribeType of its own now: look whether this is still needed")
-    CloudFormationResponse.describe_type = describe_type  # type: ignore[attr-defined]
+    add(CloudFormationResponse, describe_type=describe_type)

@@ -22,7 +22,7 @@ from moto.ec2.utils import parse_user_data
 from engine.sandbox.aws import balancing, launches
 from engine.sandbox.aws.ecs_tasks import moment
 from engine.sandbox.aws.guard import Check
-from engine.sandbox.aws.mending import replace
+from engine.sandbox.aws.mending import add, replace
 
 _turns = itertools.count()
 _ALL = 1_000_000
@@ -202,17 +202,19 @@ def mend() -> None:
         delete_auto_scaling_group=delete_group,
         describe_scaling_activities=_activities,
     )
-    AutoScalingResponse.start_instance_refresh = _start_refresh  # type: ignore[attr-defined]
-    AutoScalingResponse.describe_instance_refreshes = _refreshes  # type: ignore[attr-defined]
+    add(
+        AutoScalingResponse,
+        start_instance_refresh=_start_refresh,
+        describe_instance_refreshes=_refreshes,
+    )
     replace(
         AutoScalingBackend,
         update_attached_target_groups=_balance,
         detach_load_balancer_target_groups=let_go,
     )
     replace(FakeAutoScalingGroup, replace_autoscaling_group_instances=_launch, active_instances=_in_use)
-    InstanceState.lifecycle_state = property(_stage, _set_stage)  # type: ignore[assignment]
-    tags = property(lambda template: template.get_tags(), lambda template, tags: None)
-    LaunchTemplate.tags = tags  # type: ignore[assignment]
+    add(InstanceState, lifecycle_state=property(_stage, _set_stage))
+    add(LaunchTemplate, tags=property(lambda template: template.get_tags(), lambda template, tags: None))
 
 
 def _take_on(request: Any) -> None:

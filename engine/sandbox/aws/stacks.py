@@ -9,7 +9,7 @@ from moto.cloudformation.models import CloudFormationBackend, Stack
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.responses import ActionResult
 
-from engine.sandbox.aws.mending import replace
+from engine.sandbox.aws.mending import add, replace
 
 
 def mend() -> None:
@@ -33,7 +33,7 @@ def mend() -> None:
 
     replace(CloudFormationResponse, _validate_different_update=validate_different_update)
     replace(CloudFormationBackend, delete_stack=delete_stack)
-    CloudFormationResponse.update_termination_protection = _protect  # type: ignore[attr-defined]
+    add(CloudFormationResponse, update_termination_protection=_protect)
 
 
 def _protect(request: CloudFormationResponse) -> ActionResult:

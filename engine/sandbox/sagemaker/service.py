@@ -9,7 +9,7 @@ from moto.core.responses import ActionResult, EmptyResult
 from moto.sagemaker.models import SageMakerModelBackend as Backend
 from moto.sagemaker.responses import SageMakerResponse as Response
 
-from engine.sandbox.aws.mending import replace
+from engine.sandbox.aws.mending import add, replace
 from engine.sandbox.sagemaker.common import InUse, Invalid, Running
 from engine.sandbox.sagemaker.endpoints import Endpoints
 from engine.sandbox.sagemaker.training import Training
@@ -36,11 +36,12 @@ def mend(workloads: Callable[[], Workloads | None]) -> None:
     transforms = Transforms(running, endpoints)
     for part in (training, endpoints, transforms):
         part.install()
-    _add(
-        update_endpoint=endpoints.update,
-        stop_training_job=training.stop,
-        delete_training_job=training.delete,
-        stop_transform_job=transforms.stop,
+    add(
+        Response,
+        update_endpoint=lambda request: endpoints.update(request),
+        stop_training_job=lambda request: training.stop(request),
+        delete_training_job=lambda request: training.delete(request),
+        stop_transform_job=lambda request: transforms.stop(request),
         update_notebook_instance=_update_notebook,
         create_presigned_notebook_instance_url=_presigned,
     )
@@ -96,15 +97,3 @@ def _presigned(request: Response) -> ActionResult:
     """CreatePresignedNotebookInstanceUrl."""
     notebook = request.sagemaker_backend.get_notebook_instance(request._get_param("NotebookInstanceName"))
     return ActionResult({"AuthorizedUrl": f"https://{notebook.url}?authToken=sandbox"})
-
-
-def _add(**operations: Callable[[Any], Any]) -> None:
-    """Gives moto operations that it lacks. Raises AttributeError where it has them by now."""
-    for name, operation in operations.items():
-        if hasattr(Response, name):
-            raise AttributeError(f"moto has {name} of its own now: look whether this is still needed")
-
-        def serve(request: Response, operation: Callable[[Any], Any] = operation) -> Any:
-            return operation(request)
-
-        setattr(Response, name, serve)
