@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, narrow, readable, tag_list, tags_for, tags_in, widened
+from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, tags_in, widened
 from engine.errors import StepFailed
-from engine.refs import Unknown
-from engine.resource import Values, plain
+from engine.refs import holds_unknown
+from engine.resource import Fixed, Values, plain
 from engine.resources.aws._aws import insist, once_propagated
 from engine.resources.aws._policy import canonical, document
-from engine.resources.aws._tagging import Tagged, Tagging
+from engine.resources.aws._services import InService
+from engine.resources.aws._tagging import Tagging
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -39,38 +43,47 @@ _DETAILS: Final = {
 }
 
 
-def checked_name(value: Any, longest: int) -> Any:
-    """A name that IAM takes. Raises ValueError in words."""
-    if isinstance(value, str) and (len(value) > longest or not _NAME.fullmatch(value)):
+def _checked_name(value: str, longest: int) -> str:
+    if len(value) > longest or not _NAME.fullmatch(value):
         raise ValueError(f"IAM allows 1 to {longest} letters, digits and _ + = , . @ - in a name, no spaces")
     return value
 
 
-def checked_path(value: Any) -> Any:
-    """A path that IAM takes. Raises ValueError in words."""
-    if isinstance(value, str) and (len(value) > 512 or not _PATH.fullmatch(value)):
+def _checked_path(value: str) -> str:
+    if len(value) > 512 or not _PATH.fullmatch(value):
         raise ValueError("a path begins and ends with a slash: write one like /students/")
     return value
 
 
-def checked_policies(value: Any) -> Any:
-    """Names or ARNs of managed policies. Raises ValueError in words."""
-    for item in value if isinstance(value, list) else ():
-        if isinstance(item, Unknown) or _ARN.fullmatch(item):
+def _checked_managed(value: list[str]) -> list[str]:
+    for item in value:
+        if _ARN.fullmatch(item):
             continue
         if item.startswith("arn:"):
             raise ValueError(f"{item} is no ARN of a managed policy (arn:aws:iam::aws:policy/NAME)")
-        checked_name(item.rpartition("/")[2], 128)
+        _checked_name(item.rpartition("/")[2], 128)
     return value
 
 
-def checked_inline(value: Any) -> Any:
-    """Inline policies by name, each a checked document. Raises ValueError in words."""
+def _checked_inline(value: Any) -> Any:
+    """Each a checked document, whether written as YAML or as JSON text."""
     if not isinstance(value, Mapping):
         return value
     for name in value:
-        checked_name(name, 128)
+        _checked_name(name, 128)
     return {name: identity_policy(policy) for name, policy in value.items()}
+
+
+Name64 = Annotated[str, AfterValidator(partial(_checked_name, longest=64))]
+"""A name of at most 64 characters that IAM takes."""
+Name128 = Annotated[str, AfterValidator(partial(_checked_name, longest=128))]
+"""A name of at most 128 characters that IAM takes."""
+IamPath = Annotated[str, AfterValidator(_checked_path)]
+"""A path that IAM takes."""
+ManagedPolicies = Annotated[list[str], AfterValidator(_checked_managed)]
+"""Names or ARNs of managed policies."""
+InlinePolicies = Annotated[dict[str, Any], BeforeValidator(_checked_inline)]
+"""Inline policies by name."""
 
 
 def identity_policy(value: Any) -> Any:
@@ -119,17 +132,11 @@ def _check_actions(statement: Mapping[str, Any], what: str) -> None:
 
 def fits(policy: Any, most: int, what: str) -> Any:
     """A document no longer than IAM takes: characters without spaces. Raises ValueError in words."""
-    if isinstance(policy, Mapping) and not _holds_unknown(policy):
+    if isinstance(policy, Mapping) and not holds_unknown(policy):
         size = len(as_json(policy))
         if size > most:
             raise ValueError(f"{what} may have {most} characters, this one has {size}: split it")
     return policy
-
-
-def _holds_unknown(value: Any) -> bool:
-    from engine.refs import holds_unknown
-
-    return holds_unknown(value)
 
 
 def as_json(policy: Any) -> str:
@@ -229,8 +236,8 @@ def policy_arn(world: World, name: str) -> str:
     if name.startswith("arn:"):
         return name
     beginning = f"arn:{partition(world)}:iam::"
-    candidates = [f"{beginning}aws:policy/{path}{name}" for path in ("",) if "/" in name]
-    candidates = candidates or [f"{beginning}aws:policy/{path}{name}" for path in AWS_POLICIES]
+    paths = ("",) if "/" in name else AWS_POLICIES
+    candidates = [f"{beginning}aws:policy/{path}{name}" for path in paths]
     candidates.append(f"{beginning}{world.aws.account_id()}:policy/{name}")
     for arn in candidates:
         if quietly(world, "get_policy", PolicyArn=arn) is not None:
@@ -252,43 +259,49 @@ class Bearer:
     def _whose(self) -> dict[str, str]:
         return {f"{self.sort.title()}Name": self.name}
 
-    def set_managed(self, world: World, wanted: Sequence[str]) -> None:
+    def bring(self, world: World, wanted: Values, changed: Set[str]) -> None:
+        """Bring what of its boundary, managed and inline policies is `changed` to what is `wanted`."""
+        if "boundary" in changed:
+            self._set_boundary(world, wanted.get("boundary"))
+        if "managed_policies" in changed:
+            self._set_managed(world, wanted.get("managed_policies") or [])
+        if "inline_policies" in changed:
+            self._set_inline(world, wanted.get("inline_policies") or {})
+
+    def give(self, world: World, wanted: Values) -> None:
+        """Attach what is `wanted` to a thing made a moment ago, which bears nothing but its boundary."""
+        given = {name for name in ("managed_policies", "inline_policies") if wanted.get(name)}
+        self.bring(world, wanted, given)
+
+    def _set_managed(self, world: World, wanted: Sequence[str]) -> None:
         """Attach what is missing, detach what is not wanted (unless others may stay)."""
-        there = self.managed(world)
-        missing, extra = compared(wanted, there)
+        missing, extra = compared(wanted, self._managed(world))
         for item in missing:
             settled(world, f"attach_{self.sort}_policy", **self._whose, PolicyArn=policy_arn(world, item))
         for arn in extra:
             quietly(world, f"detach_{self.sort}_policy", **self._whose, PolicyArn=arn)
 
-    def managed(self, world: World) -> list[str]:
+    def _managed(self, world: World) -> list[str]:
         """The ARNs of the managed policies attached to it."""
         operation = f"list_attached_{self.sort}_policies"
-        found = _pages_settled(world, operation, "AttachedPolicies", self._whose)
+        found = world.aws.pages("iam", operation, "AttachedPolicies", **self._whose)
         return [str(policy["PolicyArn"]) for policy in found]
 
-    def set_inline(self, world: World, wanted: Mapping[str, Any], changed: Iterable[str]) -> None:
-        """Put the inline policies `changed` of `wanted`, take away those that are not wanted."""
-        for name in changed:
-            settled(
-                world,
-                f"put_{self.sort}_policy",
-                **self._whose,
-                PolicyName=name,
-                PolicyDocument=as_json(wanted[name]),
-            )
-        for name in self.inline(world):
+    def _set_inline(self, world: World, wanted: Mapping[str, Any]) -> None:
+        """Put the inline policies that are wanted, take away the others."""
+        for name, policy in wanted.items():
+            put = {"PolicyName": name, "PolicyDocument": as_json(policy)}
+            settled(world, f"put_{self.sort}_policy", **self._whose, **put)
+        for name in self._inline(world):
             if name not in wanted:
                 quietly(world, f"delete_{self.sort}_policy", **self._whose, PolicyName=name)
 
-    def inline(self, world: World) -> list[str]:
+    def _inline(self, world: World) -> list[str]:
         """The names of its inline policies."""
-        return [
-            str(name)
-            for name in _pages_settled(world, f"list_{self.sort}_policies", "PolicyNames", self._whose)
-        ]
+        found = world.aws.pages("iam", f"list_{self.sort}_policies", "PolicyNames", **self._whose)
+        return [str(name) for name in found]
 
-    def set_boundary(self, world: World, boundary: str | None) -> None:
+    def _set_boundary(self, world: World, boundary: str | None) -> None:
         """Put its permissions boundary, or take it away."""
         if boundary:
             arn = policy_arn(world, boundary)
@@ -299,17 +312,13 @@ class Bearer:
     def strip(self, world: World) -> None:
         """Detach and delete all its policies; quiet where it is gone."""
         try:
-            for arn in self.managed(world):
+            for arn in self._managed(world):
                 quietly(world, f"detach_{self.sort}_policy", **self._whose, PolicyArn=arn)
-            for name in self.inline(world):
+            for name in self._inline(world):
                 quietly(world, f"delete_{self.sort}_policy", **self._whose, PolicyName=name)
         except AwsError as error:
             if not error.not_found:
                 raise
-
-
-def _pages_settled(world: World, operation: str, key: str, whose: Mapping[str, str]) -> list[Any]:
-    return world.aws.pages("iam", operation, key, **whose)
 
 
 def attached(detail: Mapping[str, Any]) -> list[str]:
@@ -343,23 +352,17 @@ def tagging_of(sort: str, whose: str) -> Tagging:
     return Tagging("iam", f"tag_{sort}", f"untag_{sort}", whose, settles=_SETTLES)
 
 
-class InIam(Tagged):
-    """What the kinds of IAM that bear policies and tags have in common."""
+class InIam(InService):
+    """What the kinds of IAM that have a name, and bear policies or tags, have in common."""
 
     _sort: ClassVar[str] = ""
     """What IAM's operations call it: `role` in GetRole."""
-    own_tags: ClassVar[frozenset[str]] = frozenset()
-    """Keys of tags in which the kind remembers things of its own."""
 
-    @classmethod
-    def hides(cls, key: str) -> bool:
-        """Whether a tag is a note of labctl's that nobody asked for."""
-        return key in cls.own_tags
+    name: Fixed[str]
 
-    @classmethod
-    def shown_tags(cls, thing: Mapping[str, Any]) -> dict[str, str]:
-        """The tags that the kind reads."""
-        return {key: text for key, text in readable(tags_read(thing)).items() if not cls.hides(key)}
+    def foreseen(self) -> str | None:
+        """Its name."""
+        return self.name
 
     @classmethod
     def differs(cls, name: str, wanted: Any, there: Any) -> bool:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote
-
-from pydantic import field_validator
 
 from engine.aws.errors import AwsError
 from engine.by_hand import aws, told
@@ -17,12 +15,12 @@ from engine.resources.aws._aws import finish, iam_actions
 from engine.resources.iam._by_hand import delete_by_hand, list_by_hand, policies_by_hand
 from engine.resources.iam._iam import (
     Bearer,
+    IamPath,
     InIam,
+    InlinePolicies,
+    ManagedPolicies,
+    Name128,
     attached,
-    checked_inline,
-    checked_name,
-    checked_path,
-    checked_policies,
     compared,
     details,
     inline_in,
@@ -55,44 +53,20 @@ class IamGroup(InIam):
     tagged: ClassVar[bool] = False
     _sort: ClassVar[str] = "group"
 
-    name: Fixed[str]
+    name: Fixed[Name128]
     """1 to 128 letters, digits and _ + = , . @ -; one of its kind in the account."""
-    path: Fixed[str] = "/"
+    path: Fixed[IamPath] = "/"
     """A folder in which groups are kept apart. Below it comes one of labctl's, as groups bear no tags."""
     users: list[Id] | None = None
     """The names of its users."""
     purge_users: bool = False
     """Users that others put into the group are taken out of it."""
-    managed_policies: list[str] | None = None
+    managed_policies: ManagedPolicies | None = None
     """Managed policies attached to the group, by name (`AdministratorAccess`) or ARN."""
-    inline_policies: dict[str, Any] | None = None
+    inline_policies: InlinePolicies | None = None
     """Policies of the group's own, by name."""
     purge_policies: bool = True
     """Managed and inline policies that others attached are taken away."""
-
-    @field_validator("name")
-    @classmethod
-    def _name(cls, value: str) -> Any:
-        return checked_name(value, 128)
-
-    @field_validator("path")
-    @classmethod
-    def _path(cls, value: str) -> Any:
-        return checked_path(value)
-
-    @field_validator("managed_policies")
-    @classmethod
-    def _policies(cls, value: list[str] | None) -> Any:
-        return checked_policies(value)
-
-    @field_validator("inline_policies", mode="before")
-    @classmethod
-    def _inline(cls, value: Any) -> Any:
-        return checked_inline(value)
-
-    def foreseen(self) -> str | None:
-        """Its name."""
-        return self.name
 
     def wanted(self, also: Sequence[str] = ()) -> Values:
         """The values asked for; a last entry `others: stay` where those of others are left alone."""
@@ -106,11 +80,7 @@ class IamGroup(InIam):
         return self.name
 
     def _complete(self, world: World) -> None:
-        bearer = Bearer("group", self.name)
-        if self.managed_policies:
-            bearer.set_managed(world, self.managed_policies)
-        if self.inline_policies:
-            bearer.set_inline(world, self.inline_policies, self.inline_policies)
+        Bearer("group", self.name).give(world, self.wanted())
         for user in self.users or ():
             settled(world, "add_user_to_group", UserName=user, GroupName=self.name)
 
@@ -138,11 +108,7 @@ class IamGroup(InIam):
 
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
         """Policies and members by their own calls."""
-        bearer = Bearer("group", id)
-        if "managed_policies" in changed:
-            bearer.set_managed(world, self.wanted(["managed_policies"]).get("managed_policies") or [])
-        if "inline_policies" in changed:
-            bearer.set_inline(world, self.inline_policies or {}, self.inline_policies or {})
+        Bearer("group", id).bring(world, self.wanted(sorted(changed)), changed)
         if "users" in changed:
             there = _members(world, id)
             missing, extra = compared(self.wanted(["users"]).get("users") or [], there)

@@ -15,11 +15,11 @@ from engine.resource import Fixed, Output, Place, Values, plain
 from engine.resources.aws._aws import iam_actions
 from engine.resources.aws._tagging import Tagging
 from engine.resources.iam._iam import (
+    IamPath,
     InIam,
+    Name128,
     as_json,
     ask,
-    checked_name,
-    checked_path,
     details,
     fits,
     identity_policy,
@@ -60,26 +60,16 @@ class IamManagedPolicy(InIam):
     tagging: ClassVar[Tagging] = tagging_of("policy", "PolicyArn")
     _sort: ClassVar[str] = "policy"
 
-    name: Fixed[str]
+    name: Fixed[Name128]
     """1 to 128 letters, digits and _ + = , . @ -; one of its kind in the account."""
     policy: dict[str, Any]
     """What is allowed and denied, as YAML or JSON; each change is a new version, of which AWS keeps 5."""
-    path: Fixed[str] = "/"
+    path: Fixed[IamPath] = "/"
     """A folder in which policies are kept apart."""
     description: Fixed[str | None] = Field(default=None, max_length=1000)
     """What it is for; AWS never lets it change."""
     only_version: bool = False
     """Versions that are no longer in force are deleted at each change."""
-
-    @field_validator("name")
-    @classmethod
-    def _name(cls, value: str) -> Any:
-        return checked_name(value, 128)
-
-    @field_validator("path")
-    @classmethod
-    def _path(cls, value: str) -> Any:
-        return checked_path(value)
 
     @field_validator("policy", mode="before")
     @classmethod
@@ -128,7 +118,7 @@ class IamManagedPolicy(InIam):
                 "default_version_id": policy["DefaultVersionId"],
                 "attachment_count": policy.get("AttachmentCount", 0),
                 "policy": read_document(versions[policy["DefaultVersionId"]]["Document"]),
-                "tags": cls.shown_tags(tags),
+                "tags": cls.shown_tags(tags.get("Tags")),
             }
         return values
 

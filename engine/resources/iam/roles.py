@@ -16,15 +16,16 @@ from engine.resources.aws._tagging import Tagging
 from engine.resources.iam._by_hand import arn_by_hand, delete_by_hand, list_by_hand, policies_by_hand
 from engine.resources.iam._iam import (
     Bearer,
+    IamPath,
     InIam,
+    InlinePolicies,
+    ManagedPolicies,
+    Name64,
+    Name128,
     as_json,
     ask,
     attached,
     boundary_in,
-    checked_inline,
-    checked_name,
-    checked_path,
-    checked_policies,
     details,
     fits,
     inline_in,
@@ -63,53 +64,29 @@ class IamRole(InIam):
     tagging: ClassVar[Tagging] = tagging_of("role", "RoleName")
     _sort: ClassVar[str] = "role"
 
-    name: Fixed[str]
+    name: Fixed[Name64]
     """1 to 64 letters, digits and _ + = , . @ -; one of its kind in the account."""
     assume_role_policy_document: dict[str, Any]
     """Who may take it on, as YAML or JSON."""
-    path: Fixed[str] = "/"
+    path: Fixed[IamPath] = "/"
     """A folder in which roles are kept apart, like /lambda/."""
     description: str | None = Field(default=None, max_length=1000)
     """What it is for."""
     boundary: str | None = None
     """The managed policy beyond which nothing is allowed, by name or ARN."""
-    managed_policies: list[str] | None = None
+    managed_policies: ManagedPolicies | None = None
     """Managed policies attached to it, by name (`AmazonS3ReadOnlyAccess`) or ARN."""
-    inline_policies: dict[str, Any] | None = None
+    inline_policies: InlinePolicies | None = None
     """Policies of the role's own, by name."""
     purge_policies: bool = True
     """Managed policies that others attached are taken away."""
     max_session_duration: int | None = Field(default=None, ge=3600, le=43200)
     """Seconds that whoever takes it on may keep it; AWS's default is an hour."""
 
-    @field_validator("name")
-    @classmethod
-    def _name(cls, value: str) -> Any:
-        return checked_name(value, 64)
-
-    @field_validator("path")
-    @classmethod
-    def _path(cls, value: str) -> Any:
-        return checked_path(value)
-
     @field_validator("assume_role_policy_document", mode="before")
     @classmethod
     def _trust(cls, value: Any) -> Any:
         return fits(trust_policy(value), 4096, "a trust policy")
-
-    @field_validator("managed_policies")
-    @classmethod
-    def _policies(cls, value: list[str] | None) -> Any:
-        return checked_policies(value)
-
-    @field_validator("inline_policies", mode="before")
-    @classmethod
-    def _inline(cls, value: Any) -> Any:
-        return checked_inline(value)
-
-    def foreseen(self) -> str | None:
-        """Its name."""
-        return self.name
 
     def wanted(self, also: Sequence[str] = ()) -> Values:
         """The values asked for; a last entry `others: stay` where policies of others are left alone."""
@@ -137,11 +114,7 @@ class IamRole(InIam):
         return self.name
 
     def _complete(self, world: World) -> None:
-        bearer = Bearer("role", self.name)
-        if self.managed_policies:
-            bearer.set_managed(world, self.managed_policies)
-        if self.inline_policies:
-            bearer.set_inline(world, self.inline_policies, self.inline_policies)
+        Bearer("role", self.name).give(world, self.wanted())
 
     @classmethod
     def read_many(cls, world: World, ids: Sequence[str]) -> dict[str, Values]:
@@ -165,12 +138,11 @@ class IamRole(InIam):
             "managed_policies": attached(role),
             "inline_policies": inline_in(role, "RolePolicyList"),
             "max_session_duration": role.get("MaxSessionDuration", 3600),
-            "tags": cls.shown_tags(role),
+            "tags": cls.shown_tags(role.get("Tags")),
         }
 
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
         """UpdateAssumeRolePolicy, UpdateRole; policies by their own calls."""
-        bearer = Bearer("role", id)
         if "assume_role_policy_document" in changed:
             text = as_json(self.assume_role_policy_document)
             make(world, "update_assume_role_policy", RoleName=id, PolicyDocument=text)
@@ -181,12 +153,7 @@ class IamRole(InIam):
             more["MaxSessionDuration"] = self.max_session_duration or 3600
         if more:
             ask(world, "update_role", RoleName=id, **{**self._as_it_is(world, id), **more})
-        if "boundary" in changed:
-            bearer.set_boundary(world, self.boundary)
-        if "managed_policies" in changed:
-            bearer.set_managed(world, self.wanted(["managed_policies"]).get("managed_policies") or [])
-        if "inline_policies" in changed:
-            bearer.set_inline(world, self.inline_policies or {}, self.inline_policies or {})
+        Bearer("role", id).bring(world, self.wanted(sorted(changed)), changed)
 
     @staticmethod
     def _as_it_is(world: World, id: str) -> dict[str, Any]:
@@ -292,26 +259,12 @@ class IamInstanceProfile(InIam):
     tagging: ClassVar[Tagging] = tagging_of("instance_profile", "InstanceProfileName")
     _sort: ClassVar[str] = "instance_profile"
 
-    name: Fixed[str]
+    name: Fixed[Name128]
     """1 to 128 letters, digits and _ + = , . @ -; one of its kind in the account."""
-    path: Fixed[str] = "/"
+    path: Fixed[IamPath] = "/"
     """A folder in which profiles are kept apart."""
     role: Id | None = None
     """The name of the role that instances take on."""
-
-    @field_validator("name")
-    @classmethod
-    def _name(cls, value: str) -> Any:
-        return checked_name(value, 128)
-
-    @field_validator("path")
-    @classmethod
-    def _path(cls, value: str) -> Any:
-        return checked_path(value)
-
-    def foreseen(self) -> str | None:
-        """Its name."""
-        return self.name
 
     def create(self, world: World) -> str:
         """CreateInstanceProfile with tags, then AddRoleToInstanceProfile."""
@@ -341,7 +294,7 @@ class IamInstanceProfile(InIam):
                 "instance_profile_id": profile["InstanceProfileId"],
                 "path": profile["Path"],
                 "role": roles[0]["RoleName"] if roles else None,
-                "tags": cls.shown_tags(profile),
+                "tags": cls.shown_tags(profile.get("Tags")),
             }
         return found
 

@@ -7,7 +7,7 @@ import string
 from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import narrow, tag_list
@@ -28,14 +28,14 @@ from engine.resources.iam._by_hand import (
 from engine.resources.iam._iam import (
     KEY_NOTES,
     Bearer,
+    IamPath,
     InIam,
+    InlinePolicies,
+    ManagedPolicies,
+    Name64,
     ask,
     attached,
     boundary_in,
-    checked_inline,
-    checked_name,
-    checked_path,
-    checked_policies,
     compared,
     details,
     inline_in,
@@ -83,17 +83,17 @@ class IamUser(InIam):
     tagging: ClassVar[Tagging] = tagging_of("user", "UserName")
     _sort: ClassVar[str] = "user"
 
-    name: Fixed[str]
+    name: Fixed[Name64]
     """1 to 64 letters, digits and _ + = , . @ -; one of its kind in the account."""
-    path: str = "/"
+    path: IamPath = "/"
     """A folder in which users are kept apart, like /students/."""
     boundary: str | None = None
     """The managed policy beyond which nothing is allowed, by name or ARN."""
-    managed_policies: list[str] | None = None
+    managed_policies: ManagedPolicies | None = None
     """Managed policies attached to the user, by name (`AdministratorAccess`) or ARN."""
     purge_policies: bool = True
     """Managed and inline policies that others attached are taken away."""
-    inline_policies: dict[str, Any] | None = None
+    inline_policies: InlinePolicies | None = None
     """Policies of the user's own, by name."""
     groups: list[Id] | None = None
     """The groups the user is in, by name."""
@@ -106,35 +106,11 @@ class IamUser(InIam):
     password_reset_required: Unread[bool] = True
     """At the first sign-in the user must choose another password."""
 
-    @field_validator("name")
-    @classmethod
-    def _name(cls, value: str) -> Any:
-        return checked_name(value, 64)
-
-    @field_validator("path")
-    @classmethod
-    def _path(cls, value: str) -> Any:
-        return checked_path(value)
-
-    @field_validator("managed_policies")
-    @classmethod
-    def _policies(cls, value: list[str] | None) -> Any:
-        return checked_policies(value)
-
-    @field_validator("inline_policies", mode="before")
-    @classmethod
-    def _inline(cls, value: Any) -> Any:
-        return checked_inline(value)
-
     @model_validator(mode="after")
     def _one_password(self) -> Self:
         if self.password is not None and self.password_file is not None:
             raise ValueError("write either password (one you have) or password_file (one is generated)")
         return self
-
-    def foreseen(self) -> str | None:
-        """Its name."""
-        return self.name
 
     def wanted(self, also: Sequence[str] = ()) -> Values:
         """The values asked for; a last entry `others: stay` where those of others are left alone."""
@@ -142,9 +118,10 @@ class IamUser(InIam):
         return self._note_purges(super().wanted(also), purges)
 
     @classmethod
-    def hides(cls, key: str) -> bool:
-        """Notes about files and access keys."""
-        return super().hides(key) or key.startswith(KEY_NOTES)
+    def shown_tags(cls, given: Any) -> dict[str, str]:
+        """The tags that the kind reads: without the notes about access keys, too."""
+        shown = super().shown_tags(given)
+        return {key: text for key, text in shown.items() if not key.startswith(KEY_NOTES)}
 
     @classmethod
     def describe_difference(cls, name: str, wanted: Any, there: Any) -> str | None:
@@ -164,11 +141,7 @@ class IamUser(InIam):
         return self.name
 
     def _complete(self, world: World) -> None:
-        bearer = Bearer("user", self.name)
-        if self.managed_policies:
-            bearer.set_managed(world, self.managed_policies)
-        if self.inline_policies:
-            bearer.set_inline(world, self.inline_policies, self.inline_policies)
+        Bearer("user", self.name).give(world, self.wanted())
         for group in self.groups or ():
             settled(world, "add_user_to_group", UserName=self.name, GroupName=group)
         if self.password or self.password_file:
@@ -213,20 +186,14 @@ class IamUser(InIam):
             "groups": sorted(user.get("GroupList", ())),
             "password_file": file if kept else None,
             "console_url": console_url(account) if login else None,
-            "tags": cls.shown_tags(user),
+            "tags": cls.shown_tags(user.get("Tags")),
         }
 
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
         """UpdateUser for the path; policies, groups and the password by their own calls."""
-        bearer = Bearer("user", id)
         if "path" in changed:
             ask(world, "update_user", UserName=id, NewPath=self.path)
-        if "boundary" in changed:
-            bearer.set_boundary(world, self.boundary)
-        if "managed_policies" in changed:
-            bearer.set_managed(world, self.wanted(["managed_policies"]).get("managed_policies") or [])
-        if "inline_policies" in changed:
-            bearer.set_inline(world, self.inline_policies or {}, self.inline_policies or {})
+        Bearer("user", id).bring(world, self.wanted(sorted(changed)), changed)
         if "groups" in changed:
             self._set_groups(world, id)
         if changed & {"password", "password_file"} and (self.password or self.password_file):
