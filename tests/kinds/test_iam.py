@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from engine.aws.errors import AwsError
 from engine.aws.tags import widened
 from engine.errors import StepFailed
+from engine.refs import UNKNOWN
 from engine.resource import Resource
 from engine.resources.aws._aws import propagating
 from engine.resources.aws._secret_files import reserve
@@ -165,6 +166,12 @@ def test_a_change_of_the_description_leaves_the_duration(stage: Stage, iam: Any)
     other.update(stage.world(), role.name, frozenset({"description"}))
     told = iam.get_role(RoleName=role.name)["Role"]
     assert (told["MaxSessionDuration"], told["Description"]) == (7200, "new")
+
+
+def test_commands_leave_out_policies_that_are_not_known_yet() -> None:
+    fields = {"name": "worker", "assume_role_policy_document": trusting("ec2"), "inline_policies": UNKNOWN}
+    [command] = IamRole.model_validate(fields).at("role").as_commands("create", None)
+    assert command.startswith("aws iam create-role --role-name worker ")
 
 
 # -- deleting ------------------------------------------------------------------------------------------------

@@ -6,8 +6,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.errors import StepFailed
+
+if TYPE_CHECKING:
+    from engine.world import World
 
 
 @contextmanager
@@ -44,6 +48,11 @@ def drafted(
         os.close(descriptor)
         with suppress(FileNotFoundError):
             draft.unlink()
+
+
+def mark_of(world: World) -> str:
+    """What `reserve` marks a file of the job's resource with."""
+    return f"labctl {world.lab} {world.job.address}"
 
 
 @contextmanager

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Set
 from typing import Any
 
 from engine.by_hand import aws, json_word, word
 from engine.refs import Unknown
-from engine.resource import Resource, Values, plain
-from engine.resources.iam._iam import OTHERS_STAY, compared
+from engine.resource import Resource, Values
+from engine.resources.iam._iam import InIam, compared
 
 
-def policies_by_hand(
-    sort: str, name: Any, managed: Sequence[Any], inline: Mapping[str, Any], gone: Sequence[str] = ()
-) -> list[str]:
-    """Commands that attach and put policies, and detach those that are `gone` (ARNs)."""
-    whose = {f"{sort}_name": name}
+def policies_by_hand(sort: str, bearer: InIam, touched: Set[str], there: Values) -> list[str]:
+    """Commands that attach and put policies, and detach those that are not wanted."""
+    whose = {f"{sort}_name": bearer.name}
+    missing, extra = list_by_hand(bearer, "managed_policies", touched, there)
     lines = [
-        aws(f"attach-{sort}-policy", service="iam", **whose, policy_arn=arn_by_hand(item))
-        for item in managed
-        if item != OTHERS_STAY
+        aws(f"attach-{sort}-policy", service="iam", **whose, policy_arn=arn_by_hand(item)) for item in missing
     ]
-    for key, policy in inline.items():
+    inline = bearer.wanted(["inline_policies"])["inline_policies"] if "inline_policies" in touched else None
+    for key, policy in inline.items() if isinstance(inline, dict) else ():
         put = aws(f"put-{sort}-policy", service="iam", **whose, policy_name=key)
-        lines.append(f"{put} --policy-document {json_word(plain(policy))}")
-    lines += [aws(f"detach-{sort}-policy", service="iam", **whose, policy_arn=arn) for arn in gone]
+        lines.append(f"{put} --policy-document {json_word(policy)}")
+    lines += [aws(f"detach-{sort}-policy", service="iam", **whose, policy_arn=arn) for arn in extra]
     return lines
 
 

@@ -215,6 +215,16 @@ def quietly(world: World, operation: str, **params: Any) -> dict[str, Any] | Non
         return None
 
 
+def listed(world: World, operation: str, key: str, **params: Any) -> list[dict[str, Any]]:
+    """All that a list call tells below `key` of something that may be gone; nothing where it is."""
+    try:
+        return world.aws.pages("iam", operation, key, **params)
+    except AwsError as error:
+        if not error.not_found:
+            raise
+        return []
+
+
 def details(world: World, sort: str) -> list[dict[str, Any]]:
     """All users, groups, roles or own policies of the account with what is attached to them, 100 a request.
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote
 
-from engine.aws.errors import AwsError
 from engine.by_hand import aws, told
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Place, Values
@@ -24,6 +23,7 @@ from engine.resources.iam._iam import (
     compared,
     details,
     inline_in,
+    listed,
     make,
     quietly,
     settled,
@@ -153,9 +153,7 @@ class IamGroup(InIam):
         )
         touched = self.model_fields_set if action == "create" else changed
         there = self._beside.there
-        missing, extra = list_by_hand(self, "managed_policies", touched, there)
-        inline = (self.inline_policies or {}) if "inline_policies" in touched else {}
-        lines += policies_by_hand("group", self.name, missing, inline, extra)
+        lines += policies_by_hand("group", self, touched, there)
         missing, extra = list_by_hand(self, "users", touched, there)
         for verb, users in (("add-user-to-group", missing), ("remove-user-from-group", extra)):
             lines += [aws(verb, service="iam", user_name=user, group_name=self.name) for user in users]
@@ -176,10 +174,4 @@ def unmarked_path(path: str) -> str:
 
 
 def _members(world: World, group: str) -> list[str]:
-    try:
-        users = world.aws.pages("iam", "get_group", "Users", GroupName=group)
-    except AwsError as error:
-        if not error.not_found:
-            raise
-        return []
-    return [str(user["UserName"]) for user in users]
+    return [str(user["UserName"]) for user in listed(world, "get_group", "Users", GroupName=group)]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import Field
 
-from engine.aws.errors import AwsError
 from engine.aws.tags import narrow, tag_list
 from engine.by_hand import aws, word
 from engine.errors import LabctlError
@@ -17,7 +16,7 @@ from engine.resource import Fixed, Id, Output, Place, Resource, Unread, Values
 from engine.resources.aws import _secret_files
 from engine.resources.aws._aws import finish, iam_actions
 from engine.resources.iam._by_hand import path_by_hand
-from engine.resources.iam._iam import KEY_NOTES, details, quietly, settled, tags_read
+from engine.resources.iam._iam import KEY_NOTES, details, listed, quietly, settled, tags_read
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -66,8 +65,7 @@ class IamAccessKey(Resource):
 
     def create(self, world: World) -> str:
         """CreateAccessKey and the file; before it, a note on the user of the keys that are there already."""
-        mark = f"labctl {world.lab} {world.job.address}"
-        with _secret_files.reserve(self.credentials_file, mark) as write:
+        with _secret_files.reserve(self.credentials_file, _secret_files.mark_of(world)) as write:
             before = [str(key["AccessKeyId"]) for key in _keys(world, self.user_name)]
             note = {_note(world): " ".join([world.job.token, *before])}
             settled(world, "tag_user", UserName=self.user_name, Tags=tag_list(narrow(note)))
@@ -188,9 +186,4 @@ def _notes(world: World, user: str) -> dict[str, str]:
 
 def _keys(world: World, user: str) -> list[dict[str, Any]]:
     """The access keys of a user, none where there is no such user."""
-    try:
-        return world.aws.pages("iam", "list_access_keys", "AccessKeyMetadata", UserName=user)
-    except AwsError as error:
-        if not error.not_found:
-            raise
-        return []
+    return listed(world, "list_access_keys", "AccessKeyMetadata", UserName=user)

@@ -13,7 +13,7 @@ from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Place, Values, plain
 from engine.resources.aws._aws import finish, iam_actions
 from engine.resources.aws._tagging import Tagging
-from engine.resources.iam._by_hand import arn_by_hand, delete_by_hand, list_by_hand, policies_by_hand
+from engine.resources.iam._by_hand import arn_by_hand, delete_by_hand, policies_by_hand
 from engine.resources.iam._iam import (
     Bearer,
     IamPath,
@@ -110,11 +110,8 @@ class IamRole(InIam):
             Tags=tags_sent(world),
             **more,
         )
-        finish(world, self.name, lambda: self._complete(world))
+        finish(world, self.name, lambda: Bearer("role", self.name).give(world, self.wanted()))
         return self.name
-
-    def _complete(self, world: World) -> None:
-        Bearer("role", self.name).give(world, self.wanted())
 
     @classmethod
     def read_many(cls, world: World, ids: Sequence[str]) -> dict[str, Values]:
@@ -212,9 +209,7 @@ class IamRole(InIam):
         else:
             touched = set(changed)
             lines += self._update_by_hand(changed, trust)
-        missing, extra = list_by_hand(self, "managed_policies", touched, there)
-        inline = (self.inline_policies or {}) if "inline_policies" in touched else {}
-        lines += policies_by_hand("role", self.name, missing, inline, extra)
+        lines += policies_by_hand("role", self, touched, there)
         asked = aws("get-role", service="iam", role_name=self.name)
         queries = {"id": "Role.RoleName", "arn": "Role.Arn", "role_id": "Role.RoleId"}
         return [*lines, *told(self, asked, queries)]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
-from engine.aws.errors import AwsError
 from engine.aws.tags import narrow, tag_list
 from engine.by_hand import aws, told
 from engine.errors import StepFailed
@@ -39,6 +38,7 @@ from engine.resources.iam._iam import (
     compared,
     details,
     inline_in,
+    listed,
     make,
     policy_arn,
     quietly,
@@ -153,8 +153,7 @@ class IamUser(InIam):
         if self.password is not None:
             _login(world, operation, self.name, self.password, reset)
             return
-        mark = _mark(world.lab, world.job.address)
-        with _secret_files.reserve(str(self.password_file), mark) as write:
+        with _secret_files.reserve(str(self.password_file), _secret_files.mark_of(world)) as write:
             password = generated_password()
             write(
                 f"# sign in at {console_url(world.aws.account_id())}\nuser: {self.name}\npassword: {password}"
@@ -272,9 +271,7 @@ class IamUser(InIam):
                     permissions_boundary=arn_by_hand(self.boundary),
                 )
             )
-        missing, extra = list_by_hand(self, "managed_policies", touched, there)
-        inline = (self.inline_policies or {}) if "inline_policies" in touched else {}
-        lines += policies_by_hand("user", self.name, missing, inline, extra)
+        lines += policies_by_hand("user", self, touched, there)
         missing, extra = list_by_hand(self, "groups", touched, there)
         for verb, groups in (("add-user-to-group", missing), ("remove-user-from-group", extra)):
             lines += [aws(verb, service="iam", user_name=self.name, group_name=group) for group in groups]
@@ -320,21 +317,12 @@ def console_url(account: str) -> str:
     return f"https://{account}.signin.aws.amazon.com/console"
 
 
-def _mark(lab: str, address: str) -> str:
-    return f"labctl {lab} {address}"
-
-
 def _login(world: World, operation: str, name: str, password: str, reset: bool) -> None:
     settled(world, operation, UserName=name, Password=password, PasswordResetRequired=reset)
 
 
 def _groups_of(world: World, user: str) -> list[str]:
-    try:
-        groups = world.aws.pages("iam", "list_groups_for_user", "Groups", UserName=user)
-    except AwsError as error:
-        if not error.not_found:
-            raise
-        return []
+    groups = listed(world, "list_groups_for_user", "Groups", UserName=user)
     return [str(group["GroupName"]) for group in groups]
 
 
