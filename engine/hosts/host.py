@@ -7,12 +7,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from engine.errors import HostUnreachable, LabctlError, StepFailed
 from engine.hosts import wire
 from engine.hosts.shell import ConnectionLost, Shell, alive, hasten
 from engine.hosts.spec import Ran
+from engine.hosts.waiting import aside, unheard
 
 if TYPE_CHECKING:
     from paramiko.transport import Transport
@@ -203,7 +205,9 @@ class Host:
         if self.round_trips > 1:
             # Who runs two will run more: have shells ready, so that the next costs one round trip only.
             while len(self._spares) < _SPARES:
-                self._spares.append(_Spare(shell.command, shell.transport, self._shell))
+                self._spares.append(
+                    _Spare(shell.command, partial(self._shell, shell.command, shell.transport))
+                )
         try:
             return shell.run(request, timeout, sent, say)
         except ConnectionLost as error:
@@ -232,8 +236,11 @@ class Host:
         fresh = time.monotonic() - self._used < _IDLE
         while self._spares:
             spare = self._spares.popleft()
+            if spare.command != command or not fresh:
+                spare.drop()
+                continue
             shell = spare.take()
-            if shell is not None and spare.command == command and shell.alive and fresh:
+            if shell is not None and shell.alive:
                 return shell
             if shell is not None:
                 shell.close()
@@ -241,9 +248,7 @@ class Host:
 
     def _drop_spares(self) -> None:
         while self._spares:
-            shell = self._spares.popleft().take()
-            if shell is not None:
-                shell.close()
+            self._spares.popleft().drop()
 
 
 class _Progress:
@@ -265,23 +270,20 @@ class _Progress:
 
 
 class _Spare:
-    """A shell that is being started on a thread of its own, for the next script."""
+    """A shell that is being started on the side, for the next script."""
 
-    def __init__(self, command: str, transport: Transport, start: Callable[[str, Transport], Shell]) -> None:
+    def __init__(self, command: str, start: Callable[[], Shell]) -> None:
         self.command = command
-        self._transport = transport
-        self._start = start
-        self._shell: Shell | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._shell = aside(start)
 
     def take(self) -> Shell | None:
-        """The shell once it is up; None where it did not come up."""
-        self._thread.join(_STARTING)
-        return self._shell
-
-    def _run(self) -> None:
+        """The shell once it is up; None where it does not come up."""
         try:
-            self._shell = self._start(self.command, self._transport)
-        except (ConnectionLost, HostUnreachable):
-            self._shell = None
+            return self._shell.result(_STARTING)
+        except (ConnectionLost, HostUnreachable, TimeoutError):
+            self.drop()
+            return None
+
+    def drop(self) -> None:
+        """Nobody wants it: it is closed, if it is not up yet as soon as it is. Nothing is waited for."""
+        unheard(self._shell, Shell.close)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engine.hosts.agent import Forwarding
 
 _OPENING: Final = 30.0
-"""Seconds that a channel may take to open on a connection that is there."""
+"""Seconds that a channel may take to open on a connection that is there, and as long its command to start."""
 _QUIET: Final = 30.0
 """Seconds without a word from the host after which the connection is probed."""
 _LEFTOVER: Final = 1.5
@@ -64,11 +64,33 @@ def hasten(transport: Transport) -> None:
 
         with suppress(SSHException, OSError, EOFError):
             channel = transport.open_session(timeout=_OPENING)
-            channel.exec_command("exit")
+            start(channel, "exit")
             channel.status_event.wait(_OPENING)
             channel.close()
 
     threading.Thread(target=ask, daemon=True).start()
+
+
+def start(channel: Channel, command: str, within: float = _OPENING) -> None:
+    """Start `command` on a channel; one that has not started after `within` seconds is closed.
+
+    By itself paramiko waits for ever for a host that has stopped without a word. Raises SSHException.
+    """
+    giving_up = threading.Timer(within, end, (channel,))
+    giving_up.daemon = True
+    giving_up.start()
+    try:
+        channel.exec_command(command)
+    finally:
+        giving_up.cancel()
+
+
+def end(channel: Channel) -> None:
+    """Close a channel. A connection that breaks at this moment has nothing left to be told about."""
+    from paramiko import SSHException
+
+    with suppress(SSHException, OSError, EOFError):
+        channel.close()
 
 
 class Shell:
@@ -91,7 +113,7 @@ class Shell:
             self._channel = transport.open_session(timeout=_OPENING)
             if forwarding is not None:
                 self._channel.request_forward_agent(forwarding.accept)
-            self._channel.exec_command(command)
+            start(self._channel, command)
         except ChannelException as error:
             raise HostUnreachable(
                 f"{name} opens no more shells on this connection",
@@ -108,9 +130,7 @@ class Shell:
 
     def close(self) -> None:
         """End it without a script, or give up on what it runs."""
-        # A connection that breaks at this moment has nothing left to be told about.
-        with suppress(OSError, EOFError):
-            self._channel.close()
+        end(self._channel)
 
     def run(
         self,
@@ -187,7 +207,7 @@ class Shell:
         prefix = self.command.partition("sh -c ")[0]
         try:
             killer = self.transport.open_session(timeout=_OPENING)
-            killer.exec_command(f"{prefix}sh -c {quote(boot)}")
+            start(killer, f"{prefix}sh -c {quote(boot)}")
             killer.status_event.wait(5)
             killer.close()
         except (SSHException, OSError, EOFError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, TimeoutError
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -89,8 +89,7 @@ class Patience:
         if self.stopped is never:
             return work()
         self.check(name)
-        done: Future[T] = Future()
-        threading.Thread(target=_carry_out, args=(work, done), daemon=True).start()
+        done = aside(work)
         while True:
             try:
                 return done.result(_GLANCE_AT_STOP)
@@ -100,8 +99,20 @@ class Patience:
             try:
                 self.check(name)
             except Interrupted:
-                done.add_done_callback(lambda late: None if late.exception() else undo(late.result()))
+                unheard(done, undo)
                 raise
+
+
+def aside(work: Callable[[], T]) -> Future[T]:
+    """What `work` will give, carried out on a thread of its own; the process may end without it."""
+    done: Future[T] = Future()
+    threading.Thread(target=_carry_out, args=(work, done), daemon=True).start()
+    return done
+
+
+def unheard(done: Future[T], undo: Callable[[T], object]) -> None:
+    """Nobody waits for `done` any more: `undo` is called with what it gives all the same, if anything."""
+    done.add_done_callback(lambda late: None if late.exception() else undo(late.result()))
 
 
 def _carry_out(work: Callable[[], T], done: Future[T]) -> None:
