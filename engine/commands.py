@@ -33,6 +33,7 @@ from engine.lookups import answered
 from engine.on_host import OnHost
 from engine.pin import pin
 from engine.plan import plan
+from engine.recover import refuse_where_forgotten
 from engine.refresh import refresh
 from engine.refs import holds_unknown
 from engine.resource import Values
@@ -140,7 +141,11 @@ def plan_site(site: Site, request: Request) -> Planned:
 
 
 def plan_change(site: Site, request: Request) -> Planned:
-    """As `plan_site`, for a plan that is to be applied: refused where it takes away what other labs use."""
+    """As `plan_site`, for a plan that is to be applied.
+
+    Refused where it takes away what other labs use, and where the lab is there but its ledger is new.
+    """
+    refuse_where_forgotten(site.lab, site.ledger, site.world, command=_typed("recover", site.lab))
     item = plan_site(site, request)
     uses.refuse_while_used(site.ledger, item.site.lab, item.plan, destroy=request.destroy)
     return item
@@ -382,11 +387,16 @@ def _note_use(ledger: Ledger, labs: Sequence[str], run: str, words: str) -> None
 
 def _story(lab: Lab, run: Run) -> str:
     """`labctl apply playbooks/hw02.yml, by ana@laptop`."""
-    words = ["labctl", run.command]
+    return f"{_typed(run.command, lab)}, by {who()}"
+
+
+def _typed(command: str, lab: Lab) -> str:
+    """`labctl apply playbooks/hw02.yml`."""
+    words = ["labctl", command]
     if lab.playbook is not None:
         path, here = lab.playbook.resolve(), Path.cwd().resolve()
         words.append(str(path.relative_to(here) if path.is_relative_to(here) else path))
-    return f"{shlex.join(words)}, by {who()}"
+    return shlex.join(words)
 
 
 def _proof(item: Planned) -> tuple[tuple[str, ...], int]:

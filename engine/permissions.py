@@ -52,9 +52,11 @@ def permissions(labs: Iterable[Lab], secrets: Sequence[Mapping[str, str]] = ()) 
 
 
 def _looking(lab: Lab) -> Iterator[str]:
-    """What the lab's checks of AWS need."""
+    """What it takes to see whether a lab with a new ledger is there already, and what its checks ask AWS."""
     from engine.aws.actions import actions_of_method
 
+    if lab.target.sort != "ssh":
+        yield "tag:GetResources"
     for check in lab.checks:
         if check.sort == "aws" and isinstance(check.target, str):
             service, _, method = check.target.partition(".")

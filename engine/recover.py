@@ -11,9 +11,10 @@ from typing import Any, Final
 from engine.blame import Blame
 from engine.change import Change, Entry, Observation, Plan
 from engine.diff import usable_values
-from engine.errors import Invalid, StepFailed
+from engine.errors import Invalid, LabctlError, StepFailed
 from engine.jobs import job_of
 from engine.lab import Declared, Lab
+from engine.ledger import Ledger
 from engine.on_host import OnHost
 from engine.resource import Resource, Values
 from engine.tags import ADDRESS, LAB
@@ -116,22 +117,47 @@ class _Recovery:
                 self.known[declared[id].address] = usable
 
     def _strangers(self) -> Iterator[tuple[str, str]]:
-        if self.lab.target.sort == "ssh":
-            return
-        try:
-            tagged = self.world.aws.pages(
-                "resourcegroupstaggingapi",
-                "get_resources",
-                "ResourceTagMappingList",
-                TagFilters=[{"Key": LAB, "Values": [self.lab.name]}],
-            )
-        except StepFailed:
-            return  # who may not ask this hears of the rest all the same
         mine = {*self.lab.resources, *(entry.address for entry in self.entries)}
-        for thing in tagged:
-            address = _tags(thing).get(ADDRESS, "")
-            if address and address not in mine:
-                yield address, str(thing["ResourceARN"])
+        for address, arn in _tagged(self.lab, self.world):
+            if address not in mine:
+                yield address, arn
+
+
+def refuse_where_forgotten(lab: Lab, ledger: Ledger, world: World, *, command: str) -> None:
+    """See to it that nothing is made a second time beside what another folder made, or a lost ledger.
+
+    Raises LabctlError where things bear the lab's tags and its ledger is new, with the `command` that
+    recovers it. Asks only for new ledgers: GetResources of the tagging API, once.
+    """
+    if ledger.entries(lab.name) or ledger.history(lab.name):
+        return
+    made = _tagged(lab, world)
+    if not made:
+        return
+    first, *others = sorted({address for address, _ in made})
+    more = f" and {len(others)} more" if others else ""
+    raise LabctlError(
+        f"{lab.name} is there already ({first}{more}), but its ledger here is new: it was made from another "
+        "folder, or the ledger was lost.",
+        f"Work in that folder; or write what is there into the ledger here: {command}",
+    )
+
+
+def _tagged(lab: Lab, world: World) -> list[tuple[str, str]]:
+    """Address and ARN of what bears the lab's tag, as far as this may be asked (GetResources)."""
+    if lab.target.sort == "ssh":
+        return []
+    try:
+        tagged = world.aws.pages(
+            "resourcegroupstaggingapi",
+            "get_resources",
+            "ResourceTagMappingList",
+            TagFilters=[{"Key": LAB, "Values": [lab.name]}],
+        )
+    except StepFailed:
+        return []  # who may not ask this hears of the rest all the same
+    told = ((_tags(thing).get(ADDRESS, ""), str(thing["ResourceARN"])) for thing in tagged)
+    return [(address, arn) for address, arn in told if address]
 
 
 def _tags(thing: Mapping[str, Any]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from engine import uses
 from engine.change import Plan, Report, StepEvent
@@ -13,6 +14,7 @@ from engine.commands import Run
 from engine.execute import execute
 from engine.kinds import kinds
 from engine.lab import Lab
+from engine.ledger import Event
 from engine.pin import pin
 from engine.plan import plan
 from engine.recover import Found, as_found, recover, to_take_on
@@ -56,6 +58,9 @@ def recover_labs(
         recoveries = [_look(site) for site in sites]
         if not approve(recoveries):
             return None
+        for item in recoveries:
+            if item.empty:
+                _note_nothing(item, run)
         return {item.site.lab.name: _write(item, run, tell) for item in recoveries if not item.empty}
 
 
@@ -69,6 +74,17 @@ def _look(site: Site) -> Recovery:
     there = {change.address for change in taken.changes}
     missing = tuple(address for address in lab.resources if address not in there)
     return Recovery(replace(site, lab=lab), taken, found, missing)
+
+
+def _note_nothing(item: Recovery, run: Run) -> None:
+    """A ledger whose lab was looked for is no longer taken for a new one."""
+    lab = item.site.lab.name
+    event = Event(datetime.now(UTC), _name(run), None, "end", "done", "nothing was found")
+    item.site.ledger.note(lab, event)
+
+
+def _name(run: Run) -> str:
+    return f"{run.command}-{secrets.token_hex(4)}"
 
 
 def _unprotected(lab: Lab) -> Lab:
@@ -92,7 +108,7 @@ def _write(item: Recovery, run: Run, tell: Callable[[StepEvent], None]) -> Repor
         parallel=run.parallel,
         tell=tell,
         stop=run.stop,
-        run=f"{run.command}-{secrets.token_hex(4)}",
+        run=_name(run),
         story="labctl recover",
     )
     if report.ok:

@@ -32,7 +32,7 @@ def labs_named(asked: Asked) -> list[Lab]:
     ledgers = _ledgers(asked)
     found = [document for ledger in ledgers for document in called(ledger, name)]
     if not found:
-        there = ", ".join(lab for ledger in ledgers for lab in ledger.labs())
+        there = ", ".join(lab for ledger in ledgers for lab in ledger.labs() if called(ledger, lab))
         remedy = f"It has: {there}." if there else "Nothing was made from this folder yet."
         raise Invalid([Problem(None, f"The ledger has no lab {name}.", remedy)])
     return [lab_remembered(document) for document in found]

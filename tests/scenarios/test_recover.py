@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -76,6 +77,23 @@ def test_nothing_is_found_that_the_ledger_has(place: Place) -> None:
     assert said.out == "Nothing is there that the ledger of lost@sandbox does not have.\n"
 
 
+@pytest.mark.parametrize("command", [("plan",), ("apply", "--yes"), ("destroy", "--yes")])
+def test_what_another_folder_made_is_not_made_again(place: Place, command: tuple[str, ...]) -> None:
+    running = instances(place)
+    kept = (place.folder / ".labctl").rename(place.folder / "of-the-other")
+    said = place.run(*command, "playbooks/lost.yml", code=1)
+    assert said.err == (
+        "lost@sandbox · embedded sandbox, nothing is billed\n"
+        "Error: lost@sandbox is there already (group and 7 more), but its ledger here is new: it was made "
+        "from another folder, or the ledger was lost.\n"
+        "  Work in that folder; or write what is there into the ledger here: labctl recover "
+        "playbooks/lost.yml\n"
+    )
+    assert instances(place) == running
+    shutil.rmtree(place.folder / ".labctl")
+    kept.rename(place.folder / ".labctl")
+
+
 def test_what_is_there_is_written_down_again(place: Place) -> None:
     before = place.json("show", "playbooks/lost.yml")["resources"]
     lose_the_ledger(place)
@@ -145,3 +163,7 @@ def test_destroy_leaves_nothing(place: Place) -> None:
     assert ec2.describe_key_pairs()["KeyPairs"] == []
     said = place.run("recover", "playbooks/lost.yml", "-e", "workers=1")
     assert "Nothing is there that the ledger of lost@sandbox does not have." in said.out
+    lose_the_ledger(place)
+    place.run("recover", "playbooks/lost.yml")
+    assert "recover ended: done, nothing was found" in place.run("history", "playbooks/lost.yml").out
+    assert "to add" in place.run("plan", "playbooks/lost.yml").out
