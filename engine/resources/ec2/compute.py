@@ -134,8 +134,6 @@ class Ec2Instance(InEc2):
     @field_validator("instance_type")
     @classmethod
     def _type(cls, value: str) -> str:
-        if isinstance(value, Unknown):
-            return value
         if not re.fullmatch(r"[a-z0-9-]+\.[a-z0-9-]+", value):
             raise ValueError(f"{value!r} is no instance type: write one like t3.micro")
         return value
@@ -143,8 +141,6 @@ class Ec2Instance(InEc2):
     @field_validator("user_data")
     @classmethod
     def _small_enough(cls, value: str | None) -> str | None:
-        if isinstance(value, Unknown):
-            return value
         if value is not None and len(value.encode()) > 16384:
             raise ValueError("AWS takes at most 16 KB of user data: copy files with the host's own resources")
         return value

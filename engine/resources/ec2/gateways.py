@@ -11,7 +11,6 @@ from engine.aws.errors import AwsError
 from engine.aws.tags import seen_tags, tag_specifications
 from engine.by_hand import assign, aws, told, variable, word
 from engine.errors import StepFailed
-from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Values
 from engine.resources.aws import _prices
 from engine.resources.aws._aws import finish, iam_actions, seconds
@@ -296,8 +295,6 @@ class Ec2Eip(InEc2):
     @field_validator("device_id")
     @classmethod
     def _instance(cls, value: str | None) -> str | None:
-        if isinstance(value, Unknown):
-            return value
         if value is not None and not value.startswith("i-"):
             raise ValueError(f'{value!r} is no instance: write device_id: "{{{{ bastion.id }}}}"')
         return value

@@ -53,15 +53,11 @@ class Ec2Key(InEc2):
     @field_validator("public_key_material")
     @classmethod
     def _public(cls, value: str | None) -> str | None:
-        if isinstance(value, Unknown):
-            return value
         return None if value is None else _key_files.checked_public(value, "public_key_material")
 
     @field_validator("public_key_file")
     @classmethod
     def _readable(cls, value: str | None) -> str | None:
-        if isinstance(value, Unknown):
-            return value
         if value is not None:
             _key_files.read_public(value)
         return value

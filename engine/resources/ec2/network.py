@@ -70,8 +70,6 @@ class Ec2VpcNet(InEc2):
     @field_validator("cidr_block")
     @classmethod
     def _range(cls, value: str | None) -> str | None:
-        if isinstance(value, Unknown):
-            return value
         return None if value is None else _network(value, 16, 28)
 
     @model_validator(mode="after")
@@ -263,8 +261,6 @@ class Ec2VpcSubnet(InEc2):
     @field_validator("cidr")
     @classmethod
     def _range(cls, value: str) -> str:
-        if isinstance(value, Unknown):
-            return value
         return _network(value, 16, 28)
 
     def create(self, world: World) -> str:

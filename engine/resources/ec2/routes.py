@@ -37,8 +37,6 @@ class Route(Fields):
     @field_validator("dest")
     @classmethod
     def _range(cls, value: str) -> str:
-        if isinstance(value, Unknown):
-            return value
         if value.startswith("pl-"):
             return value
         try:

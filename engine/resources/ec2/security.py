@@ -82,8 +82,6 @@ class Ec2SecurityGroup(InEc2):
     @field_validator("group_name", "description")
     @classmethod
     def _allowed(cls, value: str) -> str:
-        if isinstance(value, Unknown):
-            return value
         if not _ALLOWED.fullmatch(value):
             raise ValueError(
                 "AWS allows 1 to 255 letters, digits, spaces and . _ - : / ( ) # , @ [ ] + = & ; { } ! $ *"
@@ -93,8 +91,6 @@ class Ec2SecurityGroup(InEc2):
     @field_validator("group_name")
     @classmethod
     def _free(cls, value: str) -> str:
-        if isinstance(value, Unknown):
-            return value
         if value.startswith("sg-") or value == "default":
             raise ValueError("AWS keeps `default` and names that begin with sg- to itself")
         return value

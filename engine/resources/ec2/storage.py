@@ -295,8 +295,6 @@ class Ec2Ami(InEc2):
     @field_validator("name")
     @classmethod
     def _allowed(cls, value: str) -> str:
-        if isinstance(value, Unknown):
-            return value
         if not re.fullmatch(r"[A-Za-z0-9()\[\] ./\-'@_]{3,128}", value):
             raise ValueError("AWS allows 3 to 128 letters, digits, spaces and ( ) [ ] . / - ' @ _")
         return value
