@@ -57,6 +57,16 @@ def assign(address: str, command: str, output: str = "id") -> str:
     return f"{variable(address, output)}=$({command})"
 
 
+def filled(resource: Resource, output: str = "id") -> Unknown:
+    """What stands for an output in `word` and `json_word`, once a command has put it into its variable."""
+    return Unknown(frozenset({Ref(resource._address, output)}))
+
+
+def itself(resource: Resource, id: str | None) -> str | Unknown:
+    """The id of a resource; until there is one, the variable that the command which makes it fills."""
+    return id or filled(resource)
+
+
 def options(**given: Any) -> str:
     """The options of an `aws` command; None leaves one out, True is the flag alone, lists several words."""
     words = []

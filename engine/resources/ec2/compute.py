@@ -10,9 +10,9 @@ from pydantic import Field, field_validator, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import made_by, seen_tags, tag_specifications, values_filter
-from engine.by_hand import assign, aws, json_word, options, told, variable, word
+from engine.by_hand import assign, aws, filled, itself, json_word, options, told, variable, word
 from engine.errors import StepFailed
-from engine.refs import Ref, Unknown
+from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Machine, Output, Place, Unread, Values, plain
 from engine.resources.aws import _prices
 from engine.resources.aws._aws import finish, iam_actions, seconds
@@ -362,7 +362,7 @@ class Ec2Instance(InEc2):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws ec2 run-instances` as the handout has it, and what of it others need in variables."""
-        own = word(id) if id else f'"${variable(self._address)}"'
+        own = word(itself(self, id))
         if action == "delete":
             return [
                 f"aws ec2 terminate-instances --instance-ids {own}",
@@ -411,7 +411,7 @@ class Ec2Instance(InEc2):
         if not settings:
             return [], ""
         asked = aws("describe-images", query="Images[0].RootDeviceName", image_ids=[self.image])
-        device = Unknown(frozenset({Ref(self._address, "root_device")}))
+        device = filled(self, "root_device")
         mapping = json_word([{"DeviceName": device, "Ebs": settings}])
         return [assign(self._address, asked, "root_device")], f" --block-device-mappings {mapping}"
 

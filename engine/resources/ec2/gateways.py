@@ -9,7 +9,7 @@ from pydantic import field_validator, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import seen_tags, tag_specifications
-from engine.by_hand import assign, aws, told, variable, word
+from engine.by_hand import assign, aws, itself, told, word
 from engine.errors import StepFailed
 from engine.resource import Fixed, Id, Output, Values
 from engine.resources.aws import _prices
@@ -101,7 +101,7 @@ class Ec2VpcIgw(InEc2):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws ec2 create-internet-gateway`, `attach-internet-gateway`, `delete-internet-gateway`."""
-        own = word(id) if id else f'"${variable(self._address)}"'
+        own = word(itself(self, id))
         if action == "delete":
             return [
                 *self._detached_by_hand(own),
@@ -242,7 +242,7 @@ class Ec2VpcNatGateway(InEc2):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws ec2 create-nat-gateway` and its waiter."""
-        own = word(id) if id else f'"${variable(self._address)}"'
+        own = word(itself(self, id))
         if action == "delete":
             return [
                 f"aws ec2 delete-nat-gateway --nat-gateway-id {own}",
@@ -351,7 +351,7 @@ class Ec2Eip(InEc2):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws ec2 allocate-address`, `associate-address`, `release-address`."""
-        own = word(id) if id else f'"${variable(self._address)}"'
+        own = word(itself(self, id))
         if action == "delete":
             release = f"aws ec2 release-address --allocation-id {own}"
             return [*self._freed_by_hand(), release] if self._beside.there.get("device_id") else [release]

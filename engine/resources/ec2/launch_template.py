@@ -11,9 +11,8 @@ from pydantic import Field, field_validator, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import seen_tags, tag_specifications
-from engine.by_hand import assign, aws, json_word, told, word
+from engine.by_hand import assign, aws, filled, itself, json_word, told, word
 from engine.errors import StepFailed
-from engine.refs import Ref, Unknown
 from engine.resource import Fields, Fixed, Id, Output, Values, plain
 from engine.resources.aws._aws import shaped
 from engine.resources.ec2._ec2 import InEc2, ask, found, make, quietly
@@ -294,7 +293,7 @@ class Ec2LaunchTemplate(InEc2):
         """`aws ec2 create-launch-template`, `create-launch-template-version`, `delete-launch-template`."""
         if action == "delete":
             return [f"aws ec2 delete-launch-template --launch-template-id {word(id)}"]
-        own = word(id or Unknown(frozenset({Ref(self._address, "id")})))
+        own = word(itself(self, id))
         data = f"--launch-template-data {json_word(self._data(self.image_id))}"
         asked = f"aws ec2 describe-launch-templates --launch-template-ids {own}"
         at = "LaunchTemplates[0]."
@@ -309,7 +308,7 @@ class Ec2LaunchTemplate(InEc2):
             return [assign(self._address, f"{command} {data} {query}"), *told(self, asked, queries)]
         command = f"aws ec2 create-launch-template-version --launch-template-id {own} {data}"
         query = "--query LaunchTemplateVersion.VersionNumber --output text"
-        version = word(Unknown(frozenset({Ref(self._address, "new_version")})))
+        version = word(filled(self, "new_version"))
         return [
             assign(self._address, f"{command} {query}", "new_version"),
             f"aws ec2 modify-launch-template --launch-template-id {own} --default-version {version}",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import field_validator, model_validator
 
 from engine.aws.tags import seen_tags, tag_list, tag_specifications, tags_for, values_filter
-from engine.by_hand import assign, aws, told, variable, word
+from engine.by_hand import assign, aws, itself, told, word
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Unread, Values
 from engine.resources.aws._aws import finish, iam_actions
@@ -181,7 +181,7 @@ class Ec2VpcNet(InEc2):
         if action == "delete":
             inside = self._emptied_by_hand(word(id)) if self._beside.there.get("is_default") else []
             return [*inside, f"aws ec2 delete-vpc --vpc-id {word(id)}"]
-        own = word(id) if id else f'"${variable(self._address)}"'
+        own = word(itself(self, id))
         lines = []
         if action == "create":
             if self.default:
@@ -327,7 +327,7 @@ class Ec2VpcSubnet(InEc2):
         """`aws ec2 create-subnet`, `modify-subnet-attribute`, `delete-subnet`."""
         if action == "delete":
             return [f"aws ec2 delete-subnet --subnet-id {word(id)}"]
-        own = word(id) if id else f'"${variable(self._address)}"'
+        own = word(itself(self, id))
         lines = []
         if action == "create":
             command = aws(

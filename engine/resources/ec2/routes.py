@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import field_validator, model_validator
 
 from engine.aws.tags import seen_tags, tag_specifications
-from engine.by_hand import assign, aws, reference, told, variable, word
+from engine.by_hand import assign, aws, itself, reference, told, word
 from engine.errors import StepFailed
 from engine.refs import Unknown, holds_unknown
 from engine.resource import Fields, Fixed, Id, Output, Values, plain
@@ -202,7 +202,7 @@ class Ec2VpcRouteTable(InEc2):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws ec2 create-route-table`, and a command for each route and subnet that is missing or extra."""
-        own = word(id) if id else f'"${variable(self._address)}"'
+        own = word(itself(self, id))
         if action == "delete":
             subnets = self._beside.there.get("subnets") or []
             return [*_parted_by_hand(own, subnets), f"aws ec2 delete-route-table --route-table-id {own}"]

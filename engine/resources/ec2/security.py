@@ -11,8 +11,8 @@ from pydantic import field_validator, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import ADDRESS, seen_tags, tag_specifications, tags_of, values_filter
-from engine.by_hand import assign, aws, json_word, told, word
-from engine.refs import Ref, Unknown
+from engine.by_hand import assign, aws, itself, json_word, told, word
+from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Values, plain
 from engine.resources.aws._aws import finish, iam_actions
 from engine.resources.ec2._ec2 import InEc2, ask, described, found, interfaces, make, once_seen, remove
@@ -226,10 +226,9 @@ class Ec2SecurityGroup(InEc2):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws ec2 create-security-group`, and one authorize command a rule, as the handout does."""
-        itself = Unknown(frozenset({Ref(self._address, "id")}))
-        own = word(id or itself)
+        own = itself(self, id)
         if action == "delete":
-            return [f"aws ec2 delete-security-group --group-id {own}"]
+            return [f"aws ec2 delete-security-group --group-id {word(own)}"]
         lines = []
         if action == "create":
             command = aws(
@@ -242,8 +241,8 @@ class Ec2SecurityGroup(InEc2):
             lines.append(assign(self._address, command))
         for name, egress in _LISTS.items():
             if getattr(self, name) is not None and (action == "create" or name in changed):
-                lines += self._rules_by_hand(id or itself, name, egress)
-        asked = f"aws ec2 describe-security-groups --group-ids {own}"
+                lines += self._rules_by_hand(own, name, egress)
+        asked = f"aws ec2 describe-security-groups --group-ids {word(own)}"
         return [*lines, *told(self, asked, {"group_id": "SecurityGroups[0].GroupId"})]
 
     def _rules_by_hand(self, own: Any, name: str, egress: bool) -> list[str]:

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import seen_tags, tag_specifications
-from engine.by_hand import assign, aws, told, variable, word
+from engine.by_hand import assign, aws, itself, told, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Unread, Values
@@ -184,7 +184,7 @@ class Ec2Vol(InEc2):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws ec2 create-volume`, `attach-volume`, `modify-volume`, `delete-volume`."""
-        own = word(id) if id else f'"${variable(self._address)}"'
+        own = word(itself(self, id))
         detach = self._detached_by_hand(own)
         if action == "delete":
             return [*detach, f"aws ec2 delete-volume --volume-id {own}"]
@@ -381,7 +381,7 @@ class Ec2Ami(InEc2):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws ec2 create-image` and its waiter, `deregister-image`."""
-        own = word(id) if id else f'"${variable(self._address)}"'
+        own = word(itself(self, id))
         if action == "delete":
             return [f"aws ec2 deregister-image --image-id {own} --delete-associated-snapshots"]
         command = aws(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, readable
-from engine.by_hand import assign, aws, json_word, variable, word
+from engine.by_hand import assign, aws, filled, json_word, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fixed, Output, Place, Values, plain
@@ -197,7 +197,7 @@ class EcsCluster(InEcs):
             if strategy:
                 command += f" --default-capacity-provider-strategy {json_word(strategy)}"
             lines = [assign(self._address, f"{command} --query cluster.clusterArn --output text")]
-            arn = f'{variable(self._address, "arn")}="${variable(self._address)}"'
+            arn = f"{variable(self._address, 'arn')}={word(filled(self))}"
             return [*lines, arn] if "arn" in self._beside.needed else lines
         lines = []
         if "container_insights" in changed and settings:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, narrow, readable
-from engine.by_hand import assign, aws, json_word, told, variable, word
+from engine.by_hand import assign, aws, filled, json_word, told, word
 from engine.errors import StepFailed
 from engine.refs import Unknown, holds_unknown
 from engine.resource import Fixed, Id, Output, Place, Values, plain
@@ -268,7 +268,7 @@ class EcsTaskDefinition(InEcs):
         given = json_word(self._request())
         command = f"aws ecs register-task-definition --cli-input-json {given}"
         query = "--query taskDefinition.taskDefinitionArn --output text"
-        own = f'"${variable(self._address)}"'
+        own = word(filled(self))
         asked = aws("describe-task-definition", service="ecs") + f" --task-definition {own}"
         queries = {"arn": "taskDefinition.taskDefinitionArn", "revision": "taskDefinition.revision"}
         return [assign(self._address, f"{command} {query}"), *told(self, asked, queries)]

@@ -9,9 +9,9 @@ from pydantic import Field, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, readable
-from engine.by_hand import assign, json_word, told, word
+from engine.by_hand import assign, itself, json_word, told, word
 from engine.errors import StepFailed
-from engine.refs import Ref, Unknown
+from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Unread, Values, plain
 from engine.resources.aws._aws import finish, seconds, service_linked_role
 from engine.resources.ecs._ecs import (
@@ -310,7 +310,7 @@ class EcsService(InEcs):
                 f"aws ecs delete-service{at} --service {word(id)} --force",
                 f"aws ecs wait services-inactive{at} --services {word(id)}",
             ]
-        own: Any = id or Unknown(frozenset({Ref(self._address, "id")}))
+        own = itself(self, id)
         cluster = f"--cluster {word(self.cluster)}"
         settings = {name: value for name, value in self._settings().items() if value is not None}
         settings |= {"desiredCount": self.desired_count}

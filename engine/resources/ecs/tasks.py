@@ -9,9 +9,8 @@ from pydantic import Field, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, readable
-from engine.by_hand import assign, json_word, told, word
+from engine.by_hand import assign, filled, itself, json_word, told, word
 from engine.errors import StepFailed
-from engine.refs import Ref, Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Unread, Values, plain
 from engine.resources.aws._aws import finish, seconds, service_linked_role
 from engine.resources.ecs._ecs import (
@@ -274,7 +273,7 @@ class EcsTask(InEcs):
                 f"aws ecs stop-task{at} --task {word(id)} --reason {reason}",
                 f"aws ecs wait tasks-stopped{at} --tasks {word(id)}",
             ]
-        own = word(id or Unknown(frozenset({Ref(self._address, "id")})))
+        own = word(itself(self, id))
         at = f"--cluster {word(self.cluster)}"
         command = f"aws ecs run-task --cli-input-json {json_word(self._request(None))}"
         lines = [assign(self._address, f"{command} --query 'tasks[0].taskArn' --output text")]
@@ -291,7 +290,7 @@ class EcsTask(InEcs):
         if "public_ip" in self._beside.needed:
             detail = "tasks[0].attachments[0].details[?name==`networkInterfaceId`].value"
             lines.append(assign(self._address, f"{asked} --query '{detail}' --output text", "interface"))
-            interface = word(Unknown(frozenset({Ref(self._address, "interface")})))
+            interface = word(filled(self, "interface"))
             describe = f"aws ec2 describe-network-interfaces --network-interface-ids {interface}"
             query = "--query 'NetworkInterfaces[0].Association.PublicIp' --output text"
             lines.append(assign(self._address, f"{describe} {query}", "public_ip"))

@@ -9,9 +9,9 @@ from pydantic import Field, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import readable, values_filter
-from engine.by_hand import assign, aws, json_word, told, word
+from engine.by_hand import assign, aws, filled, itself, json_word, told, word
 from engine.errors import StepFailed
-from engine.refs import Ref, Unknown, holds_unknown
+from engine.refs import Unknown, holds_unknown
 from engine.resource import Fixed, Id, Output, Place, Unread, Values, plain
 from engine.resources.aws import _prices
 from engine.resources.aws._aws import finish, insist, seconds, service_linked_role
@@ -279,7 +279,7 @@ class ElbApplicationLb(InElb):
                 f"aws elbv2 delete-load-balancer --load-balancer-arn {own}",
                 f"aws elbv2 wait load-balancers-deleted --load-balancer-arns {own}",
             ]
-        own = word(id or Unknown(frozenset({Ref(self._address, "id")})))
+        own = word(itself(self, id))
         lines = []
         if action == "create":
             command = aws(
@@ -350,7 +350,7 @@ class ElbApplicationLb(InElb):
             output = f"listener_{port}"
             query = "--query 'Listeners[0].ListenerArn' --output text"
             lines.append(assign(self._address, f"{command} {query}", output))
-            arn = word(Unknown(frozenset({Ref(self._address, output)})))
+            arn = word(filled(self, output))
             for rule in rules:
                 given = json_word(_rule_request(rule))
                 lines.append(f"aws elbv2 create-rule --listener-arn {arn} --cli-input-json {given}")

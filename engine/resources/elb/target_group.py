@@ -9,9 +9,9 @@ from pydantic import Field, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import readable
-from engine.by_hand import assign, aws, json_word, variable, word
+from engine.by_hand import assign, aws, filled, itself, json_word, variable, word
 from engine.errors import StepFailed
-from engine.refs import Ref, Unknown
+from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Unread, Values, plain
 from engine.resources.aws._aws import finish, insist, seconds, shaped
 from engine.resources.elb._elb import InElb, Name, ask, found, new_tags, of_ours, refuse_another
@@ -257,7 +257,7 @@ class ElbTargetGroup(InElb):
         """`aws elbv2 create-target-group`, `modify-target-group`, `register-targets`, and so on."""
         if action == "delete":
             return [f"aws elbv2 delete-target-group --target-group-arn {word(id)}"]
-        own = f"--target-group-arn {word(id or Unknown(frozenset({Ref(self._address, 'id')})))}"
+        own = f"--target-group-arn {word(itself(self, id))}"
         lines = []
         if action == "create":
             request = self._request()
@@ -271,7 +271,7 @@ class ElbTargetGroup(InElb):
             lines.append(
                 assign(self._address, f"{command} --query 'TargetGroups[0].TargetGroupArn' --output text")
             )
-            same = f'"${variable(self._address)}"'
+            same = word(filled(self))
             lines += [
                 f"{variable(self._address, name)}={same}"
                 for name in ("arn", "target_group_arn")
