@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.aws.errors import AwsError
 from engine.aws.tags import values_filter
 from engine.resource import Approach, Finding
-from engine.resources.ec2._ec2 import described
+from engine.resources.ec2._ec2 import described, instances, instances_where
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -177,9 +177,7 @@ def _rule_finding(world: World, instance: Mapping[str, Any], approach: Approach)
 
 
 def _instance(world: World, id: str) -> dict[str, Any] | None:
-    reservations = described(world, "describe_instances", "Reservations", "instance-id", [id])
-    instances: list[dict[str, Any]] = [one for found in reservations for one in found["Instances"]]
-    return instances[0] if instances else None
+    return next(iter(instances(world, [id])), None)
 
 
 def _table(world: World, instance: Mapping[str, Any]) -> tuple[str | None, bool]:
@@ -236,16 +234,11 @@ def _none_from(
     if _within(source, _ranges(permissions)):
         return None
     wanted = {str(pair["GroupId"]) for p in permissions for pair in p.get("UserIdGroupPairs", ())}
-    reservations = world.aws.pages(
-        "ec2",
-        "describe_instances",
-        "Reservations",
-        Filters=[
-            *values_filter("private-ip-address", [source]),
-            *values_filter("vpc-id", [str(instance["VpcId"])]),
-        ],
+    before = instances_where(
+        world,
+        *values_filter("private-ip-address", [source]),
+        *values_filter("vpc-id", [str(instance["VpcId"])]),
     )
-    before = [one for found in reservations for one in found["Instances"]]
     if wanted & {str(group["GroupId"]) for one in before for group in one.get("SecurityGroups", ())}:
         return None
     return f"its security groups ({names}) do not let {source} in to port {approach.port}", True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from engine.aws.errors import AwsError
@@ -62,17 +62,20 @@ class InEc2(Tagged):
 
 
 def ask(world: World, operation: str, **params: Any) -> dict[str, Any]:
-    """An EC2 request that may be sent twice without harm: reads, deletes, settings."""
-    return world.aws.call("ec2", operation, retry=True, **params)
+    """An EC2 request that may be sent twice without harm: reads, deletes, settings; None leaves one out."""
+    return world.aws.call("ec2", operation, retry=True, **_given(params))
 
 
 def make(world: World, operation: str, **params: Any) -> dict[str, Any]:
-    """An EC2 create. What it refers to may have been made a moment ago and not be visible everywhere yet."""
+    """An EC2 create; a parameter that is None is left out.
+
+    What it refers to may have been made a moment ago and not be visible everywhere yet.
+    """
 
     def send() -> dict[str, Any]:
         return insist(
             world,
-            lambda: world.aws.call("ec2", operation, **params),
+            lambda: world.aws.call("ec2", operation, **_given(params)),
             _late,
             what="AWS to see what was just made",
             timeout=_SETTLES,
@@ -92,6 +95,10 @@ def once_seen(world: World, operation: str, **params: Any) -> dict[str, Any]:
         what="AWS to see what was just made",
         timeout=_SETTLES,
     )
+
+
+def _given(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}
 
 
 def _late(error: AwsError) -> bool:
@@ -117,6 +124,20 @@ def described(
         chunk = ids[start : start + _VALUES_A_FILTER]
         things += world.aws.pages("ec2", operation, key, Filters=values_filter(by, chunk), **params)
     return things
+
+
+def instances(world: World, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """What DescribeInstances tells of `ids`."""
+    return _in(described(world, "describe_instances", "Reservations", "instance-id", ids))
+
+
+def instances_where(world: World, *filters: dict[str, Any]) -> list[dict[str, Any]]:
+    """The instances that all `filters` let through (DescribeInstances)."""
+    return _in(world.aws.pages("ec2", "describe_instances", "Reservations", Filters=list(filters)))
+
+
+def _in(reservations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [instance for reservation in reservations for instance in reservation["Instances"]]
 
 
 def found(world: World, operation: str, key: str, id_key: str, *filters: dict[str, Any]) -> list[str]:

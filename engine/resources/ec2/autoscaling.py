@@ -14,7 +14,7 @@ from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Resource, Unread, Values, plain
 from engine.resources.aws._aws import finish, insist, seconds, service_linked_role, shaped, sorted_out
-from engine.resources.ec2._ec2 import described
+from engine.resources.ec2._ec2 import instances
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -311,7 +311,7 @@ class AutoscalingGroup(Resource):
     @classmethod
     def delete(cls, world: World, id: str) -> None:
         """DeleteAutoScalingGroup by force; waits until it is gone and its instances are terminated."""
-        instances = [
+        launched = [
             str(one["InstanceId"])
             for group in _described(world, [id])
             for one in group.get("Instances") or ()
@@ -329,7 +329,7 @@ class AutoscalingGroup(Resource):
                 raise
 
         def gone() -> bool | None:
-            return None if _described(world, [id]) or _alive(world, instances) else True
+            return None if _described(world, [id]) or _alive(world, launched) else True
 
         what = "the group's instances to be terminated"
         world.aws.poll(gone, what=what, timeout=seconds(world, _ENDS), say=world.job.say)
@@ -515,13 +515,6 @@ def _look_at_activities(world: World, name: str) -> None:
             )
 
 
-def _alive(world: World, instances: Sequence[str]) -> bool:
-    """Whether any of the instances is not yet terminated."""
-    if not instances:
-        return False
-    reservations = described(world, "describe_instances", "Reservations", "instance-id", instances)
-    return any(
-        instance["State"]["Name"] != "terminated"
-        for reservation in reservations
-        for instance in reservation["Instances"]
-    )
+def _alive(world: World, ids: Sequence[str]) -> bool:
+    """Whether any of these instances is not yet terminated."""
+    return any(instance["State"]["Name"] != "terminated" for instance in instances(world, ids))

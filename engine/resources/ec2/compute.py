@@ -17,7 +17,7 @@ from engine.resource import Fields, Fixed, Id, Machine, Output, Place, Unread, V
 from engine.resources.aws import _prices
 from engine.resources.aws._aws import finish, iam_actions, seconds
 from engine.resources.ec2._contact import examine, explain, host_keys, not_ready, shut_out
-from engine.resources.ec2._ec2 import InEc2, ask, described, make, once_seen, quietly
+from engine.resources.ec2._ec2 import InEc2, ask, instances, instances_where, make, once_seen, quietly
 from engine.resources.ec2._images import image_id, root_device
 from engine.resources.ec2._volumes import grow_root
 
@@ -206,11 +206,17 @@ class Ec2Instance(InEc2):
         return id
 
     def _request(self, world: World) -> dict[str, Any]:
+        """The parameters of RunInstances, None for what is left out."""
         image = image_id(world, self.image)
         tagged = ["instance", "volume", "network-interface"]
         if self.market == "spot":
             tagged.append("spot-instances-request")
-        optional = {
+        return {
+            "ImageId": image,
+            "InstanceType": self.instance_type,
+            "MinCount": 1,
+            "MaxCount": 1,
+            "MetadataOptions": _metadata(self.metadata_options),
             "KeyName": self.key_name,
             "UserData": self.user_data,
             "IamInstanceProfile": _profile(self.iam_instance_profile),
@@ -222,16 +228,8 @@ class Ec2Instance(InEc2):
             "InstanceMarketOptions": self._market(),
             "BlockDeviceMappings": self._root_volume(world, image),
             "ClientToken": world.job.token or None,
-            **self._network(),
-        }
-        return {
-            "ImageId": image,
-            "InstanceType": self.instance_type,
-            "MinCount": 1,
-            "MaxCount": 1,
-            "MetadataOptions": _metadata(self.metadata_options),
             "TagSpecifications": tag_specifications(world, *tagged),
-            **{name: value for name, value in optional.items() if value is not None},
+            **self._network(),
         }
 
     def _network(self) -> dict[str, Any]:
@@ -286,14 +284,14 @@ class Ec2Instance(InEc2):
         """DescribeInstances; terminated ones are gone."""
         return {
             instance["InstanceId"]: _values(instance)
-            for instance in _instances(world, ids)
+            for instance in instances(world, ids)
             if instance["State"]["Name"] in _LIVE
         }
 
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
         """Settings first; then, where one needs it, a stop; in the end it runs or not, as asked."""
         if "volume_size" in changed and self.volume_size is not None:
-            for instance in _instances(world, [id]):
+            for instance in instances(world, [id]):
                 grow_root(world, instance, self.volume_size)
         self._set(world, id, changed)
         if not changed & (_NEEDS_A_STOP | {"running"}):
@@ -347,7 +345,7 @@ class Ec2Instance(InEc2):
         quietly(world, "terminate_instances", InstanceIds=[id])
 
         def gone() -> bool | None:
-            states = {instance["State"]["Name"] for instance in _instances(world, [id])}
+            states = {instance["State"]["Name"] for instance in instances(world, [id])}
             return True if states <= {"terminated"} else None
 
         what = f"instance {id} to be terminated"
@@ -357,8 +355,7 @@ class Ec2Instance(InEc2):
     def find(cls, world: World) -> list[str]:
         """By the tags that RunInstances was sent with, while it lives."""
         live = {"Name": "instance-state-name", "Values": list(_LIVE)}
-        reservations = _made(world, live)
-        return [str(instance["InstanceId"]) for instance in reservations]
+        return [str(one["InstanceId"]) for one in instances_where(world, *made_by(world), live)]
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws ec2 run-instances` as the handout has it, and what of it others need in variables."""
@@ -520,19 +517,6 @@ class Ec2Instance(InEc2):
         )
 
 
-def _made(world: World, *filters: dict[str, Any]) -> list[dict[str, Any]]:
-    """The instances that a create for `world.job` may have made."""
-    reservations = world.aws.pages(
-        "ec2", "describe_instances", "Reservations", Filters=[*made_by(world), *filters]
-    )
-    return [instance for reservation in reservations for instance in reservation["Instances"]]
-
-
-def _instances(world: World, ids: Sequence[str]) -> list[dict[str, Any]]:
-    reservations = described(world, "describe_instances", "Reservations", "instance-id", ids)
-    return [instance for reservation in reservations for instance in reservation["Instances"]]
-
-
 def _values(instance: Mapping[str, Any]) -> Values:
     interfaces = instance.get("NetworkInterfaces") or [{}]
     profile = (instance.get("IamInstanceProfile") or {}).get("Arn")
@@ -632,7 +616,7 @@ def _until(world: World, id: str, state: str) -> None:
     """Wait until an instance is in `state`. Raises StepFailed with AWS's reason where it ends instead."""
 
     def reached() -> bool | None:
-        for instance in _instances(world, [id]):
+        for instance in instances(world, [id]):
             now = instance["State"]["Name"]
             if now == state:
                 return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import field_validator, model_validator
 
@@ -164,14 +164,14 @@ class Ec2VpcNatGateway(InEc2):
 
     def create(self, world: World) -> str:
         """CreateNatGateway; returns once it is available."""
-        params: dict[str, Any] = {"AllocationId": self.allocation_id, "ClientToken": world.job.token}
         answer = make(
             world,
             "create_nat_gateway",
             SubnetId=self.subnet_id,
+            AllocationId=self.allocation_id,
             ConnectivityType=self.connectivity_type,
+            ClientToken=world.job.token or None,
             TagSpecifications=tag_specifications(world, "natgateway"),
-            **{name: value for name, value in params.items() if value},
         )
         id = str(answer["NatGateway"]["NatGatewayId"])
         finish(world, id, lambda: self._wait(world, id))

@@ -204,9 +204,9 @@ class Ec2LaunchTemplate(InEc2):
                 world,
                 "create_launch_template",
                 LaunchTemplateName=self.name,
-                LaunchTemplateData=self._data(image_id(world, self.image_id) if self.image_id else None),
+                LaunchTemplateData=self._data_now(world),
+                ClientToken=world.job.token or None,
                 TagSpecifications=tag_specifications(world, "launch-template"),
-                **({"ClientToken": world.job.token} if world.job.token else {}),
             )
         except AwsError as error:
             if error.code == "InvalidLaunchTemplateName.AlreadyExistsException":
@@ -217,6 +217,10 @@ class Ec2LaunchTemplate(InEc2):
                 ) from None
             raise
         return str(answer["LaunchTemplate"]["LaunchTemplateId"])
+
+    def _data_now(self, world: World) -> dict[str, Any]:
+        """With the id of the image that is the newest under its name now."""
+        return self._data(image_id(world, self.image_id) if self.image_id else None)
 
     def _data(self, image: Any) -> dict[str, Any]:
         market = plain(self.instance_market_options)
@@ -273,8 +277,8 @@ class Ec2LaunchTemplate(InEc2):
             world,
             "create_launch_template_version",
             LaunchTemplateId=id,
-            LaunchTemplateData=self._data(image_id(world, self.image_id) if self.image_id else None),
-            **({"ClientToken": world.job.token} if world.job.token else {}),
+            LaunchTemplateData=self._data_now(world),
+            ClientToken=world.job.token or None,
         )
         number = str(answer["LaunchTemplateVersion"]["VersionNumber"])
         ask(world, "modify_launch_template", LaunchTemplateId=id, DefaultVersion=number)

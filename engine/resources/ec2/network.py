@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import field_validator, model_validator
 
@@ -265,14 +265,14 @@ class Ec2VpcSubnet(InEc2):
 
     def create(self, world: World) -> str:
         """CreateSubnet, and ModifySubnetAttribute where asked for."""
-        params: dict[str, Any] = {"AvailabilityZone": self.az, "Ipv6CidrBlock": self.ipv6_cidr}
         answer = make(
             world,
             "create_subnet",
             VpcId=self.vpc_id,
             CidrBlock=self.cidr,
+            Ipv6CidrBlock=self.ipv6_cidr,
+            AvailabilityZone=self.az,
             TagSpecifications=tag_specifications(world, "subnet"),
-            **{name: value for name, value in params.items() if value is not None},
         )
         id = str(answer["Subnet"]["SubnetId"])
         changed = frozenset(name for name in ("map_public", "assign_instances_ipv6") if getattr(self, name))

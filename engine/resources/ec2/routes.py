@@ -122,13 +122,12 @@ class Ec2VpcRouteTable(InEc2):
 
     def create(self, world: World) -> str:
         """CreateRouteTable (with a token), then CreateRoute and AssociateRouteTable for each of its own."""
-        token = {"ClientToken": world.job.token} if world.job.token else {}
         answer = make(
             world,
             "create_route_table",
             VpcId=self.vpc_id,
+            ClientToken=world.job.token or None,
             TagSpecifications=tag_specifications(world, "route-table"),
-            **token,
         )
         id = str(answer["RouteTable"]["RouteTableId"])
         finish(world, id, lambda: self._fill(world, id, plain(self.routes or []), plain(self.subnets or [])))

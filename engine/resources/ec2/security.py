@@ -121,14 +121,13 @@ class Ec2SecurityGroup(InEc2):
 
     def create(self, world: World) -> str:
         """CreateSecurityGroup, then all rules of a direction in one request."""
-        params: dict[str, Any] = {"VpcId": self.vpc_id} if self.vpc_id else {}
         answer = make(
             world,
             "create_security_group",
             GroupName=self.group_name,
             Description=self.description,
+            VpcId=self.vpc_id,
             TagSpecifications=tag_specifications(world, "security-group"),
-            **params,
         )
         id = str(answer["GroupId"])
         finish(world, id, lambda: self._first_rules(world, id))

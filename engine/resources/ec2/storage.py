@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from engine.aws.errors import AwsError
 from engine.aws.tags import seen_tags, tag_specifications
 from engine.by_hand import assign, aws, itself, told, word
 from engine.errors import StepFailed
@@ -88,22 +87,19 @@ class Ec2Vol(InEc2):
 
     def create(self, world: World) -> str:
         """CreateVolume (with a token), then AttachVolume once it is available."""
-        params: dict[str, Any] = {
-            "Size": self.volume_size,
-            "Iops": self.iops,
-            "Throughput": self.throughput,
-            "SnapshotId": self.snapshot,
-            "Encrypted": self.encrypted or None,
-            "KmsKeyId": self.kms_key_id,
-            "ClientToken": world.job.token or None,
-        }
         answer = make(
             world,
             "create_volume",
             AvailabilityZone=self.zone,
+            Size=self.volume_size,
             VolumeType=self.volume_type,
+            Iops=self.iops,
+            Throughput=self.throughput,
+            SnapshotId=self.snapshot,
+            Encrypted=self.encrypted or None,
+            KmsKeyId=self.kms_key_id,
+            ClientToken=world.job.token or None,
             TagSpecifications=tag_specifications(world, "volume"),
-            **{name: value for name, value in params.items() if value is not None},
         )
         id = str(answer["VolumeId"])
         finish(world, id, lambda: self._settle(world, id))
@@ -155,16 +151,8 @@ class Ec2Vol(InEc2):
 
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
         """ModifyVolume for size and speed; detached and attached anew for another instance or name."""
-        params = {
-            "volume_size": ("Size", self.volume_size),
-            "volume_type": ("VolumeType", self.volume_type),
-            "iops": ("Iops", self.iops),
-            "throughput": ("Throughput", self.throughput),
-        }
-        settings = {
-            key: value for name, (key, value) in params.items() if name in changed and value is not None
-        }
-        if settings:
+        settings = {key: getattr(self, name) for name, (key, _) in _SETTINGS.items() if name in changed}
+        if any(value is not None for value in settings.values()):
             modify_volume(world, id, **settings)
         if changed & {"instance", "device_name"}:
             _detach(world, id)
@@ -204,8 +192,10 @@ class Ec2Vol(InEc2):
             )
             lines += [assign(self._address, command), f"aws ec2 wait volume-available --volume-ids {own}"]
         elif changed & _SETTINGS.keys():
-            given = {option: getattr(self, name) for name, option in _SETTINGS.items() if name in changed}
-            lines.append(f"{aws('modify-volume', **given)} --volume-id {own}")
+            settings = {
+                option: getattr(self, name) for name, (_, option) in _SETTINGS.items() if name in changed
+            }
+            lines.append(f"{aws('modify-volume', **settings)} --volume-id {own}")
         if action == "create" or changed & {"instance", "device_name"}:
             lines += detach
             if self.instance is not None:
@@ -230,7 +220,12 @@ class Ec2Vol(InEc2):
         return _prices.volume(self.volume_type, self.volume_size)
 
 
-_SETTINGS = {"volume_size": "size", "volume_type": "volume_type", "iops": "iops", "throughput": "throughput"}
+_SETTINGS = {
+    "volume_size": ("Size", "size"),
+    "volume_type": ("VolumeType", "volume_type"),
+    "iops": ("Iops", "iops"),
+    "throughput": ("Throughput", "throughput"),
+}
 """What ModifyVolume changes, and how the AWS command line calls it."""
 
 
@@ -307,15 +302,14 @@ class Ec2Ami(InEc2):
 
     def create(self, world: World) -> str:
         """CreateImage; returns once it is available. Names are unique, so nothing is made twice."""
-        params = {"Description": self.description} if self.description else {}
         answer = make(
             world,
             "create_image",
             InstanceId=self.instance_id,
             Name=self.name,
+            Description=self.description or None,
             NoReboot=self.no_reboot,
             TagSpecifications=tag_specifications(world, "image", "snapshot"),
-            **params,
         )
         id = str(answer["ImageId"])
         finish(world, id, lambda: self._wait(world, id))
@@ -368,11 +362,7 @@ class Ec2Ami(InEc2):
         for image in described(world, "describe_images", "Images", "image-id", [id]):
             quietly(world, "deregister_image", "InvalidAMIID.Unavailable", ImageId=id)
             for snapshot in _snapshots(image):
-                try:
-                    remove(world, "delete_snapshot", SnapshotId=snapshot)
-                except AwsError as error:
-                    if not error.not_found:
-                        raise
+                remove(world, "delete_snapshot", SnapshotId=snapshot)
 
     @classmethod
     def find(cls, world: World) -> list[str]:
