@@ -13,20 +13,9 @@ from pydantic import ValidationError
 from engine.addresses import MEMBER, joined
 from engine.errors import Invalid, Problem, Where
 from engine.lab import Declared, Handed, Lab
-from engine.language.jinja import (
-    GLOBALS,
-    Compiled,
-    Expression,
-    Failed,
-    Later,
-    NotKnown,
-    Skipped,
-    Use,
-    View,
-    Wrong,
-    compiled,
-    defined,
-)
+from engine.language.bounded import GLOBALS
+from engine.language.evaluation import Failed, Later, NotKnown, Skipped, View, Wrong
+from engine.language.jinja import Compiled, Expression, Use, compiled, defined
 from engine.language.validation import problems_of
 from engine.language.views import KeyedMembers, Members, ResourceView, SpaceView, members_view, whole_loop
 from engine.language.words import BUILTIN, did_you_mean, nearest

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any, Final
 
-from engine.language.jinja import GLOBALS, Environment
+from engine.language.bounded import GLOBALS
 from engine.language.secrets import Outside
+from engine.language.views import Environment
 from engine.language.words import BUILTIN
 
 LAB: Final = ("name", "slug", "student", "expires", "target", "region", "groups")

@@ -14,8 +14,9 @@ from engine.language import reading
 from engine.language.builtins import LOOP
 from engine.language.document import Node, content, places
 from engine.language.entries import SSH_KEYS, Included, Written
+from engine.language.evaluation import Wrong
 from engine.language.inventory import check_number, check_tags
-from engine.language.jinja import Wrong, compiled
+from engine.language.jinja import compiled
 from engine.language.outputs import written_outputs
 from engine.language.playbook import Playbook
 from engine.language.problems import Problems

@@ -8,7 +8,8 @@ from engine.errors import Problem
 from engine.language.builtins import LAB, LOOP
 from engine.language.document import Node, content
 from engine.language.entries import Included, Written
-from engine.language.jinja import Use, Wrong
+from engine.language.evaluation import Wrong
+from engine.language.jinja import Use
 from engine.language.playbook import Playbook
 from engine.language.problems import Problems
 from engine.language.views import check_output

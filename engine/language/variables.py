@@ -15,7 +15,8 @@ from engine.lab import Handed, Lab, Target
 from engine.language import reading
 from engine.language.builtins import RESERVED
 from engine.language.document import Node, content, parse
-from engine.language.jinja import Wrong, compiled
+from engine.language.evaluation import Wrong
+from engine.language.jinja import compiled
 from engine.language.problems import Problems
 from engine.language.secrets import Outside, read_source, source_of
 from engine.language.words import NAME, did_you_mean, one_of, sort_of

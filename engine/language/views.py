@@ -1,4 +1,4 @@
-"""What templates see of a lab: resources, loops, included playbooks, and the outputs of other labs."""
+"""What templates see: resources, loops, included playbooks, outputs of other labs, environment variables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.addresses import joined
-from engine.language.jinja import Later, View, Wrong
+from engine.language.evaluation import Absent, Later, View, Wrong
 from engine.language.words import did_you_mean
 from engine.refs import UNKNOWN, Ref, Unknown
 from engine.resource import Resource
@@ -199,3 +199,23 @@ def check_output(kind: type[Resource], name: str, output: str) -> None:
     if output not in kind.outputs and output not in kind.model_fields:
         known = [*kind.outputs, *kind.model_fields]
         raise Wrong(f"`{name}` ({kind.kind}) has no `{output}`", did_you_mean(output, known, "it has"))
+
+
+class Environment(View):
+    """Environment variables as `env.NAME`; as a whole, with all that is secret in it, it cannot be had."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Callable[[], Mapping[str, str]]) -> None:
+        self._values = values
+
+    def read(self, name: str) -> Any:
+        """The variable `name`."""
+        values = self._values()
+        if name in values:
+            return values[name]
+        return Absent(f"the environment variable `{name}` is not set", name=name)
+
+    def whole(self) -> Wrong:
+        """That one variable is meant."""
+        return Wrong("`env` is not a value", "write `env.NAME`")

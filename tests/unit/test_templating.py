@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import Invalid, Where
 from engine.lab import Declared, Lab, Target
-from engine.language.jinja import Environment
+from engine.language.views import Environment
 from engine.refs import Ref, Template, Unknown
 from engine.resource import Resource, Values
 from engine.templating import Filling, Scope, construct, fill, references, scope_of
