@@ -6,13 +6,11 @@ call verbs. Before a create its intent is durable, after every verb its result i
 
 from __future__ import annotations
 
-import heapq
 import logging
 import queue
 import threading
 import time
 import traceback
-import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -22,22 +20,18 @@ from typing import Any, Final, cast
 
 from engine import verbs
 from engine.blame import Blame
+from engine.bookkeeping import Books, new_token
 from engine.change import Action, Change, Entry, Outcome, Plan, Report, Step, StepEvent, StepResult
-from engine.contact import host_spec, login_of
-from engine.diff import WHOLE, digests, hashes_of_secrets, is_hashed, is_secret, usable_values
-from engine.errors import HostUnreachable, Interrupted, Invalid, LabctlError, StepFailed
+from engine.diff import WHOLE, digests
+from engine.errors import Interrupted, Invalid, LabctlError, StepFailed
 from engine.host_scripts import Answer
 from engine.jobs import job_of
 from engine.lab import Declared, Lab
-from engine.ledger import Event, Ledger
-from engine.masking import Masker
+from engine.ledger import Ledger
 from engine.on_host import OnHost
-from engine.refs import UNKNOWN, holds_unknown
 from engine.resource import Resource, Values
 from engine.slots import Slots
-from engine.tags import FIELD as TAGS
-from engine.tags import wanted_tags
-from engine.templating import construct, fill, scope_of
+from engine.turns import Turns, host_of
 from engine.verbs import Did, Settled, Task
 from engine.world import World
 
@@ -94,38 +88,18 @@ class _Run:
     patience: float
     slots: Slots
     story: str
-    known: dict[str, Values] = field(default_factory=dict)
-    """By address, what templates may use."""
-    entries: dict[str, Entry] = field(default_factory=dict)
-    """By address, what the ledger holds of it now."""
     results: dict[Step, StepResult] = field(default_factory=dict)
     inbox: queue.SimpleQueue[Callable[[], None]] = field(default_factory=queue.SimpleQueue)
     """What workers have to say; carried out by the thread that owns everything."""
     running: dict[Step, float] = field(default_factory=dict)
-    read: dict[str, Values] = field(default_factory=dict)
-    """By address, what was read of it last."""
-    told_of: set[str] = field(default_factory=set)
-    """Hosts that `world.hosts` was told of in this run."""
     wants_slot: bool = False
     """Whether a step is ready and only waits for those of other labs."""
-    broken: LabctlError | None = None
-    """Why the ledger cannot be written."""
     seen: dict[str, tuple[Step, Answer]] = field(default_factory=dict)
     """By host, the step that was to come next, and the look at its thing that came with the step before."""
 
     def __post_init__(self) -> None:
-        self.masker = Masker(self.lab.secrets)
-        self.scope = scope_of(self.lab, self.known)
-        self.order = {step: at for at, step in enumerate(self.schedule)}
-        self.waits_for = dict.fromkeys(self.schedule, 0)
-        for step in self.schedule:
-            for following in self.schedule[step]:
-                self.waits_for[following] += 1
-        self.ready = [self.order[step] for step, count in self.waits_for.items() if count == 0]
-        heapq.heapify(self.ready)
-        self.steps = list(self.schedule)
-        self.busy: set[str] = set()
-        self.blocked: dict[str, list[int]] = {}
+        self.books = Books(self.lab, self.world, self.ledger, self.kinds, self.run)
+        self.turns = Turns(self.schedule)
 
     def go(self) -> Report:
         """Everything, from what is known at the start to the outputs at the end."""
@@ -141,102 +115,56 @@ class _Run:
             pool.shutdown(wait=False, cancel_futures=True)
             for _ in self.running:
                 self.slots.give()
-        if self.broken is not None:
-            raise self.broken
+        if self.books.broken is not None:
+            raise self.books.broken
         return self._end()
 
     # -- beginning and end -----------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        if self.steps:
+        if self.schedule:
             actions: tuple[Action, ...] = ("create", "update", "replace", "delete")
             counted = [(self.plan.count(action), action) for action in actions]
             counts = ", ".join(f"{count} to {action}" for count, action in counted if count)
-            self._note(None, "run", "started", ": ".join(part for part in (self.story, counts) if part))
-        for change in self.plan.changes:
-            there = change.there
-            if there is None or there.entry.surplus:
-                continue
-            if change.is_lookup:
-                self.known[change.address] = self._usable(change, change.wanted, there.values or {})
-                continue
-            self.entries[change.address] = there.entry
-            if there.values is not None:
-                self.read[change.address] = there.values
-            if change.action in ("keep", "update") and not change.forgets:
-                values = there.entry.outputs if there.values is None else there.values
-                self.known[change.address] = self._usable(change, change.wanted, values)
-            if change.action == "keep" and not change.adopts and not change.forgets:
-                self._remember_kept(change)
-
-    def _remember_kept(self, change: Change) -> None:
-        """What the playbook says of a thing that stays as it is: its needs, and the like."""
-        there = change.there
-        if there is None or change.wanted is None or change.declared is None:
-            return
-        entry = self._entry(change.declared, change.wanted, there.entry, there.values)
-        if entry != there.entry:
-            self._record(entry)
+            self.books.note(None, "run", "started", ": ".join(part for part in (self.story, counts) if part))
+        self.books.open(self.plan.changes)
 
     def _end(self) -> Report:
-        for step in self.steps:
+        for step in self.schedule:
             if step not in self.results:
                 self._settle_result(StepResult(step, "interrupted"))
-        results = tuple(self.results[step] for step in self.steps)
+        results = tuple(self.results[step] for step in self.schedule)
         interrupted = any(result.outcome == "interrupted" for result in results)
         failed = sum(result.outcome == "failed" for result in results)
-        if self.steps:
+        if self.schedule:
             outcome = "interrupted" if interrupted else "failed" if failed else "done"
-            self._note(None, "end", outcome, f"{failed} failed" if failed else "")
-        if self.broken is not None:
-            raise self.broken
-        return Report(self.lab.name, results, interrupted, self._outputs())
-
-    def _outputs(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, value in self.lab.outputs.items():
-            try:
-                found[name] = fill(value, self.scope)
-            except Invalid:
-                found[name] = UNKNOWN
-        return found
+            self.books.note(None, "end", outcome, f"{failed} failed" if failed else "")
+        if self.books.broken is not None:
+            raise self.books.broken
+        return Report(self.lab.name, results, interrupted, self.books.outputs())
 
     # -- the queue -------------------------------------------------------------------------------------------
 
     def _start_what_is_ready(self) -> None:
         self.wants_slot = False
-        while self.ready and len(self.running) < self.parallel:
-            if self.stop.is_set() or self.broken is not None:
+        while len(self.running) < self.parallel:
+            if self.stop.is_set() or self.books.broken is not None:
                 return
-            step = self.steps[self.ready[0]]
-            host = self._host_of(step)
-            if host is not None and host in self.busy:
-                heapq.heappush(self.blocked.setdefault(host, []), heapq.heappop(self.ready))
-                continue
+            step = self.turns.next()
+            if step is None:
+                return
             if not self.slots.take(self._wake):
                 self.wants_slot = True
                 return
-            heapq.heappop(self.ready)
-            if host is not None:
-                self.busy.add(host)
-                if self.seen.get(host, (step,))[0] != step:
-                    del self.seen[host]
+            self.turns.begin(step)
+            host = host_of(step)
+            if host is not None and self.seen.get(host, (step,))[0] != step:
+                del self.seen[host]
             self._start(step)
 
     def _wake(self) -> None:
         """Called when another lab's step has ended."""
         self.inbox.put(_nothing)
-
-    def _host_of(self, step: Step) -> str | None:
-        """The host that the step keeps busy.
-
-        Scripts on one host run in turn, so others need not wait for a slot.
-        """
-        if step.verb in ("adopt", "forget"):
-            return None
-        if step.verb == "delete":
-            return step.change.there.entry.host if step.change.there else None
-        return step.change.declared.host if step.change.declared else None
 
     def _start(self, step: Step) -> None:
         self.running[step] = time.monotonic()
@@ -270,7 +198,7 @@ class _Run:
 
     def _unexpected(self, step: Step, error: Exception) -> StepFailed:
         detail = "".join(traceback.format_exception(error))
-        _LOG.info("%s of %s: %s", step.verb, step.address, self.masker.text(detail))
+        _LOG.info("%s of %s: %s", step.verb, step.address, self.books.masker.text(detail))
         said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return StepFailed(
             f"a bug in labctl's kind {step.change.kind}: {said}",
@@ -286,29 +214,21 @@ class _Run:
         if isinstance(error, Interrupted):
             self._finish(step, "interrupted", note=message)
             return
-        self._finish(step, "failed", error=self.masker.text(message), remedy=self.masker.text(remedy))
+        self._finish(
+            step, "failed", error=self.books.masker.text(message), remedy=self.books.masker.text(remedy)
+        )
 
     def _finish(
         self, step: Step, outcome: Outcome, *, error: str = "", remedy: str = "", note: str = ""
     ) -> None:
         seconds = time.monotonic() - self.running.pop(step)
         self.slots.give()
-        host = self._host_of(step)
-        if host is not None:
-            self.busy.discard(host)
-            if self.blocked.get(host):
-                heapq.heappush(self.ready, heapq.heappop(self.blocked[host]))
+        self.turns.end(step, done=outcome == "done")
         detail = error or note or step.change.cause
-        self._note(step.address, step.verb, outcome, _first_paragraph(detail))
+        self.books.note(step.address, step.verb, outcome, _first_paragraph(detail))
         self._settle_result(StepResult(step, outcome, seconds, error, remedy, note=note))
         if outcome == "failed":
             self._skip_what_follows(step)
-        if outcome != "done":
-            return
-        for following in self.schedule[step]:
-            self.waits_for[following] -= 1
-            if self.waits_for[following] == 0 and following not in self.results:
-                heapq.heappush(self.ready, self.order[following])
 
     def _settle_result(self, result: StepResult) -> None:
         self.results[result.step] = result
@@ -328,7 +248,7 @@ class _Run:
 
     def _say(self, step: Step, text: str) -> None:
         """Called by workers."""
-        masked = self.masker.text(text)
+        masked = self.books.masker.text(text)
         self.inbox.put(lambda: self._tell("waiting", step, masked) if step in self.running else None)
 
     # -- creating --------------------------------------------------------------------------------------------
@@ -355,17 +275,17 @@ class _Run:
         if not settled.ids:
             self._create(step, task, old)
             return
-        declared, resource = self._declared(step.change), cast(Resource, task.resource)
+        declared, resource = _declared(step.change), cast(Resource, task.resource)
         adopted = settled.adopted and not self._was_ours(step.change, settled.ids[0])
         entry = (
             old if old is not None and old.id is None else Entry(declared.address, declared.kind.kind, None)
         )
-        entry = replace(entry, id=settled.ids[0], token=entry.token or _token(), host=declared.host)
+        entry = replace(entry, id=settled.ids[0], token=entry.token or new_token(), host=declared.host)
         entry = replace(entry, adopted=adopted, needs=declared.needs)
         if old is not None and old.token != entry.token:
-            self._forget(old)
-        self._record(entry)
-        self._record_surplus(entry, settled.ids[1:])
+            self.books.forget(old)
+        self.books.record(entry)
+        self.books.record_surplus(entry, settled.ids[1:])
         task = replace(task, entry=entry, there=settled.values)
         then = partial(self._made, step, resource, entry)
         if settled.values is not None and not task.changed():
@@ -381,10 +301,10 @@ class _Run:
         return there.entry.id == id and not there.entry.adopted
 
     def _create(self, step: Step, task: Task, old: Entry | None) -> None:
-        declared, resource = self._declared(step.change), cast(Resource, task.resource)
+        declared, resource = _declared(step.change), cast(Resource, task.resource)
         wish = digests(resource, self.ledger.key)
         again = old is not None and old.id is None and old.token and old.digests.get(WHOLE) == wish.get(WHOLE)
-        token = old.token if old is not None and again else _token()
+        token = old.token if old is not None and again else new_token()
         on_host = isinstance(resource, OnHost)
         entry = Entry(
             declared.address,
@@ -397,19 +317,18 @@ class _Run:
             # One with an id is looked at by the next plan, which must not take wishes for deeds.
             digests={} if on_host else wish,
             set_fields=tuple(sorted(resource.model_fields_set)),
-            tags=self._tags(declared),
+            tags=self.books.tags(declared),
             retain=declared.retain,
             protect=declared.protect,
-            ssh=login_of(self.lab, declared.address, self.known),
+            ssh=self.books.login(declared.address),
             made=time.time(),
         )
         if old is not None and not again:
-            self._forget(old)
+            self.books.forget(old)
         if declared.kind.is_host:
             # One of this name that others deleted has left its host keys and connection behind.
             self.world.hosts.forget(declared.address)
-        if not self._written(partial(self.ledger.intend, self.lab.name, entry)):
-            raise StepFailed("not started: the ledger cannot be written")
+        self.books.intend(entry)
         job = replace(task.world.job, token=token, foreseen=entry.foreseen)
         task = replace(task, entry=entry, world=self.world.on(job))
         self._change(step, verbs.make, task, partial(self._made, step, resource, entry))
@@ -418,7 +337,7 @@ class _Run:
         self, step: Step, verb: Callable[[Task], Did], task: Task, then: Callable[[Did], None]
     ) -> None:
         """Have a worker carry out `verb`; on a host, the look at what comes next there goes along."""
-        host = self._host_of(step)
+        host = host_of(step)
         following = self._next_on(host) if host is not None and issubclass(task.kind, OnHost) else None
         if following is None or host is None:
             self._work(step, partial(verb, task), then)
@@ -434,11 +353,10 @@ class _Run:
 
     def _next_on(self, host: str) -> tuple[Step, str] | None:
         """The create that waits for a host to be free, and the look that it begins with."""
-        waiting = self.blocked.get(host)
-        step = self.steps[waiting[0]] if waiting else None
+        step = self.turns.blocked_on(host)
         if step is None or step.verb != "create":
             return None
-        declared = self._declared(step.change)
+        declared = _declared(step.change)
         try:
             with Blame(declared.kind.kind, step.address):
                 _, resource = self._wish(step.change)
@@ -452,21 +370,20 @@ class _Run:
     def _made(self, step: Step, resource: Resource, entry: Entry, did: Did) -> None:
         """Remember what a create or update has done."""
         if did.id is None:
-            self._forget(entry)
+            self.books.forget(entry)
             raise did.error or StepFailed("nothing was made")
         change = step.change
         if change.create_first and change.there is not None:
-            self._record(replace(change.there.entry, surplus=True))
+            self.books.record(replace(change.there.entry, surplus=True))
         at = time.time() if step.verb == "create" else entry.made
         confirmed = replace(entry, id=did.id, made=at)
-        made = self._entry(self._declared(change), resource, confirmed, did.values)
+        made = self.books.entry(_declared(change), resource, confirmed, did.values)
         if did.error is not None:
             made = self._as_failed(entry, made)
-        self._record(made)
-        self._record_surplus(made, did.surplus)
-        self.known[step.address] = self._usable(change, resource, did.values or {})
-        self.read[step.address] = did.values or made.outputs
-        self.told_of.discard(step.address)
+        self.books.record(made)
+        self.books.record_surplus(made, did.surplus)
+        self.books.learn(change, resource, did.values or {})
+        self.books.saw(step.address, did.values or made.outputs)
         if did.error is not None:
             raise did.error
         self._finish(step, "done", note=self._surplus_note(did.surplus))
@@ -499,13 +416,13 @@ class _Run:
         self._update(step, replace(task, there=values))
 
     def _update(self, step: Step, task: Task) -> None:
-        declared, resource, entry = self._declared(step.change), cast(Resource, task.resource), task.entry
+        declared, resource, entry = _declared(step.change), cast(Resource, task.resource), task.entry
         if step.change.adopts:
-            entry = replace(entry, token=entry.token or _token())
+            entry = replace(entry, token=entry.token or new_token())
         # What it uses from now on must outlive it even if this is cut short.
         under_way = replace(entry, needs=entry.needs | declared.needs)
         if step.change.adopts or under_way != entry:
-            self._record(under_way)
+            self.books.record(under_way)
         then = partial(self._made, step, resource, entry)
         if task.there is not None and not task.changed():
             then(Did(entry.id, task.there))
@@ -517,8 +434,8 @@ class _Run:
         there = change.there
         if there is None or change.wanted is None:
             raise StepFailed("there is nothing to take on")
-        entry = replace(there.entry, token=there.entry.token or _token())
-        self._record(self._entry(self._declared(change), change.wanted, entry, there.values))
+        entry = replace(there.entry, token=there.entry.token or new_token())
+        self.books.record(self.books.entry(_declared(change), change.wanted, entry, there.values))
         self._finish(step, "done")
 
     # -- looking up ------------------------------------------------------------------------------------------
@@ -529,7 +446,7 @@ class _Run:
         self._work(step, partial(resource.look_up, task.world), partial(self._looked_up, step, resource))
 
     def _looked_up(self, step: Step, resource: Resource, values: Values) -> None:
-        self.known[step.address] = self._usable(step.change, resource, values)
+        self.books.learn(step.change, resource, values)
         self._finish(step, "done")
 
     # -- deleting, forgetting --------------------------------------------------------------------------------
@@ -546,140 +463,35 @@ class _Run:
     def _start_forget(self, step: Step) -> None:
         there = step.change.there
         assert there is not None
-        self._forget(there.entry)
-        if self.kinds[there.entry.kind].is_host and not step.surplus:
-            self.world.hosts.forget(step.address)
-            self.told_of.discard(step.address)
-        if not step.surplus and self.entries.get(step.address) == there.entry:
-            del self.entries[step.address]
+        self.books.let_go(step.address, there.entry, surplus=step.surplus)
         self._finish(step, "done")
 
     # -- what steps are made of ------------------------------------------------------------------------------
 
-    def _declared(self, change: Change) -> Declared:
-        assert change.declared is not None
-        return change.declared
-
     def _wish(self, change: Change) -> tuple[Declared, Resource]:
-        """The resource filled in with what is known now, which by its turn is everything."""
-        declared = self._declared(change)
-        resource = construct(declared, self.scope)
-        missing = [name for name in type(resource).model_fields if holds_unknown(getattr(resource, name))]
-        if missing:
-            raise StepFailed(f"{', '.join(missing)} hangs on something that is not known yet")
-        return declared, resource
+        """The resource filled in with what is known now, and what it was declared as."""
+        declared = _declared(change)
+        return declared, self.books.wish(declared)
 
     def _task(self, step: Step, resource: Resource | None, entry: Entry) -> Task:
         kind = self.kinds[entry.kind] if resource is None else type(resource)
-        host = entry.host if resource is None else self._declared(step.change).host
+        host = entry.host if resource is None else _declared(step.change).host
         if host is not None:
-            self._know_host(host)
+            self.books.know_host(host)
         job = job_of(self.lab, step.address, token=entry.token, foreseen=entry.foreseen, host=host)
         job = replace(job, say=partial(self._say, step), stopped=self.stop.is_set)
         ignore = step.change.declared.ignore_changes if step.change.declared else frozenset()
         world = self.world.on(job)
         return Task(kind, world, self.ledger.key, entry, resource, ignore=ignore, patience=self.patience)
 
-    def _know_host(self, address: str) -> None:
-        """Tell `world.hosts` how to log in to the host, and to those on the way to it."""
-        while address and address not in self.told_of and address not in self.lab.used_hosts:
-            entry = self.entries.get(address)
-            if entry is None:
-                raise HostUnreachable(f"{address} is not there")
-            values = self.read.get(address, entry.outputs)
-            known = {other: e.outputs for other, e in self.entries.items()} | {address: values} | self.known
-            spec = host_spec(self.lab, address, values, entry, self.world, kinds=self.kinds, known=known)
-            self.world.hosts.know(spec)
-            self.told_of.add(address)
-            address = spec.via or ""
-
-    def _usable(self, change: Change, resource: Resource | None, values: Values) -> Values:
-        if resource is None:
-            return dict(values)
-        ignore = change.declared.ignore_changes if change.declared else frozenset()
-        usable = usable_values(resource, values, ignore=ignore)
-        return {name: value for name, value in usable.items() if not holds_unknown(value)}
-
-    # -- the ledger ------------------------------------------------------------------------------------------
-
-    def _entry(self, declared: Declared, resource: Resource, before: Entry, values: Values | None) -> Entry:
-        """What is remembered of `resource` now that it reads `values`."""
-        wish = digests(resource, self.ledger.key)
-        kept = {name: digest for name, digest in before.digests.items() if name in declared.ignore_changes}
-        fresh = {name: digest for name, digest in wish.items() if name not in declared.ignore_changes}
-        return replace(
-            before,
-            host=declared.host,
-            needs=declared.needs,
-            retain=declared.retain,
-            protect=declared.protect,
-            surplus=False,
-            set_fields=tuple(sorted(resource.model_fields_set)),
-            tags=before.tags if before.adopted or TAGS in declared.ignore_changes else self._tags(declared),
-            digests={**kept, **fresh},
-            outputs=before.outputs if values is None else self._showable(declared, resource, values),
-            ssh=login_of(self.lab, declared.address, {**self.known, declared.address: values or {}})
-            or before.ssh,
-        )
-
-    def _tags(self, declared: Declared) -> tuple[str, ...]:
-        """The keys of the tags that labctl sets on it; later it may take these away."""
-        return tuple(sorted(wanted_tags(self.lab, declared.address))) if declared.kind.tagged else ()
-
-    def _showable(self, declared: Declared, resource: Resource, values: Values) -> Values:
-        """`values` without anything secret.
-
-        Left out is what a mask would change, and the hash of such a thing. What is there of a field whose
-        wish holds a secret may be a secret of before, which no mask knows any more.
-        """
-        kind = type(resource)
-        wanted = resource.wanted()
-        secret = {name for name, value in wanted.items() if self.masker.value(value) != value}
-        secret |= hashes_of_secrets(resource, self.masker)
-        return {
-            name: value
-            for name, value in values.items()
-            if not is_secret(kind, name)
-            and not (declared.no_log and name in kind.outputs)
-            and not (is_hashed(kind, name) and value is None)
-            and name not in secret
-            and self.masker.value(value) == value
-        }
-
-    def _record(self, entry: Entry) -> None:
-        self.entries[entry.address] = entry if not entry.surplus else self.entries.get(entry.address, entry)
-        self._written(partial(self.ledger.record, self.lab.name, entry))
-
-    def _record_surplus(self, entry: Entry, ids: Iterable[str]) -> None:
-        for id in ids:
-            self._record(replace(entry, id=id, token=_token(), surplus=True, adopted=False))
-
-    def _forget(self, entry: Entry) -> None:
-        self._written(partial(self.ledger.forget, self.lab.name, entry))
-
-    def _note(self, address: str | None, verb: str, outcome: str, detail: str = "") -> None:
-        event = Event(datetime.now(UTC), self.run, address, verb, outcome, self.masker.text(detail))
-        self._written(partial(self.ledger.note, self.lab.name, event))
-
-    def _written(self, write: Callable[[], None]) -> bool:
-        """Whether the ledger took it.
-
-        Where it did not, nothing new is started and the run ends with its words.
-        """
-        try:
-            write()
-        except LabctlError as error:
-            self.broken = self.broken or error
-            return False
-        return True
-
 
 def _nothing() -> None:
     """Only ends a wait."""
 
 
-def _token() -> str:
-    return f"labctl-{uuid.uuid4().hex}"
+def _declared(change: Change) -> Declared:
+    assert change.declared is not None
+    return change.declared
 
 
 _STARTS: Final[Mapping[str, Callable[[_Run, Step], None]]] = {
