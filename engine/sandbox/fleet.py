@@ -59,7 +59,7 @@ class Machine(Protocol):
         """Runs a command there."""
 
     def listening(self) -> Mapping[int, Handler]:
-        """The ports that answer."""
+        """The ports that answer; on 22, where it is among them, the fleet's SSH server does."""
 
     def save(self) -> None:
         """Keeps it on disk."""
@@ -235,17 +235,11 @@ class Fleet:
             return None
         if guest.container is not None:
             return await guest.container.open(port)
-        if port == SSH_PORT:
-            if time.time() < guest.ssh_at:
-                raise ConnectionRefusedError
-            here, there = pair()
-            keep(guest.ssh.serve(there, self.network(instance)))
-            return here
         handler = guest.machine.listening().get(port)
-        if handler is None:
+        if handler is None or (port == SSH_PORT and time.time() < guest.ssh_at):
             raise ConnectionRefusedError
         here, there = pair()
-        keep(_serve(handler, there))
+        keep(guest.ssh.serve(there, self.network(instance)) if port == SSH_PORT else _serve(handler, there))
         return here
 
     async def _live(self, instance: Any) -> None:

@@ -67,7 +67,7 @@ class StandIn:
             writer.write(b"hello\n")
             writer.close()
 
-        return {8003: serve}
+        return {22: serve, 8003: serve}
 
     @property
     def forwards(self):

@@ -87,10 +87,10 @@ def served(place: Place) -> dict[int, Handler]:
 async def _open(place: Place, host: str, port: int) -> tuple[StreamReader, StreamWriter]:
     """A connection from the place. Raises ConnectionRefusedError, TimeoutError, OSError (name unknown)."""
     if host in ("localhost", "::1", place.hostname, *place.addresses):
-        handlers = place.listening() if hasattr(place, "listening") else {}
-        if port not in handlers:
+        handler = place.listening().get(port)
+        if handler is None:
             raise ConnectionRefusedError
-        reader, writer, _ = await connected(handlers[port])
+        reader, writer, _ = await connected(handler)
         return reader, writer
     found = await place.network.connect(host, port)
     if found is None:
@@ -469,8 +469,7 @@ async def sysctl(call: Call) -> int:
 async def ss(call: Call) -> int:
     """ss -tln, netstat: the ports that answer."""
     call.say("State  Recv-Q Send-Q Local Address:Port Peer Address:Port Process")
-    ports = call.place.listening() if hasattr(call.place, "listening") else {}
-    for port in sorted({22, *ports}):
+    for port in sorted(call.place.listening()):
         call.say(f"LISTEN 0      4096   0.0.0.0:{port}         0.0.0.0:*")
     return 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from engine.sandbox.machines.command import Command, Login, Network, State
+from engine.sandbox.machines.command import Command, Handler, Login, Network, State
 from engine.sandbox.machines.disk import Disk
 from engine.sandbox.machines.systems import System
 
@@ -58,6 +58,10 @@ class Place:
         group = next((fields[0] for fields in groups if fields[2] == gid), gid)
         others = [fields[0] for fields in groups if name in fields[3].split(",") and fields[0] != group]
         return Login(name, int(uid), int(gid), group, (group, *others), home, shell, agent)
+
+    def listening(self) -> Mapping[int, Handler]:
+        """The TCP ports that answer, with what serves them."""
+        return {}
 
     def turn(self, how: str) -> None:
         """What runs here wants a `reboot` or `poweroff`; a container has no power of its own."""
