@@ -110,6 +110,38 @@ def test_a_package_that_is_forgotten_is_missed(bench: Bench, started: list[Progr
     assert bench.root("systemctl start app").status == 0
 
 
+def test_a_folder_that_may_be_missing_is_looked_into_where_it_is_there(
+    bench: Bench, started: list[Program]
+) -> None:
+    set_up(bench)
+    unit = "/etc/systemd/system/app.service"
+    bench.machine.disk.write(unit, bench.machine.disk.text(unit).replace("=/opt/app", "=-/opt/app"))
+    assert bench.root("systemctl start app").status == 1
+    assert started == []
+    assert "ModuleNotFoundError: No module named 'flask'" in bench.out("journalctl -u app -o cat")
+
+
+@pytest.mark.parametrize("key", ["ExecStart", "ExecStop"])
+def test_commands_of_a_unit_see_its_variables(bench: Bench, key: str) -> None:
+    bench.machine.disk.write("/etc/default/once", "COLOUR='blue'\n")
+    bench.machine.disk.write(
+        "/etc/systemd/system/once.service",
+        '[Service]\nType=oneshot\nRemainAfterExit=yes\nEnvironment="GREETING=hello there"\n'
+        f"EnvironmentFile=/etc/default/once\n{key}=/bin/sh -c 'echo \"$GREETING\" $COLOUR'\n",
+    )
+    assert bench.root("systemctl start once && systemctl stop once").status == 0
+    assert "hello there blue" in bench.out("journalctl -u once -o cat")
+
+
+def test_quotes_that_do_not_end_are_left_out(bench: Bench) -> None:
+    bench.machine.disk.write(
+        "/etc/systemd/system/once.service",
+        "[Service]\nType=oneshot\nEnvironment=A=1\nEnvironment=SAID=don't\nExecStart=/bin/sh -c 'echo $A'\n",
+    )
+    assert bench.root("systemctl start once").status == 0
+    assert "1" in bench.out("journalctl -u once -o cat").splitlines()
+
+
 def test_a_program_that_ends_is_seen_to_have_failed(bench: Bench, started: list[Program]) -> None:
     set_up(bench)
     install(bench)

@@ -94,6 +94,14 @@ def test_oneshot_units_really_run(bench):
     assert not bench.machine.forwards
 
 
+def test_a_link_to_a_unit_that_is_gone_is_still_removed(bench):
+    bench.root(f"cat > /etc/systemd/system/fwd.service <<'E'\n{UNIT}E\nsystemctl enable fwd")
+    bench.root("rm /etc/systemd/system/fwd.service")
+    told = bench.root("systemctl disable fwd").stderr.decode()
+    assert told == "Removed /etc/systemd/system/multi-user.target.wants/fwd.service.\n"
+    assert "does not exist" in bench.err("systemctl disable fwd")
+
+
 def test_units_that_fail_or_are_not_there(bench):
     bench.root(
         "printf '[Service]\\nType=oneshot\\nExecStart=/bin/false\\n' > /etc/systemd/system/bad.service"

@@ -109,8 +109,7 @@ class Programs:
         return self._started(unit, log, program, 1)
 
     def _asked(self, unit: Unit) -> tuple[list[str], dict[str, str], dict[str, bytes], str]:
-        workdir = unit.last("WorkingDirectory", "/").lstrip("-")
-        return _argv(unit), self._environment(unit), self._files(unit, workdir), workdir
+        return _argv(unit), self.environment(unit), self._files(unit), unit.workdir
 
     def _started(
         self, unit: Unit, log: Callable[[str, str], None], program: Program | None, starts: int
@@ -165,15 +164,15 @@ class Programs:
         program = _argv(unit)[0]
         if PROGRAMS[program] not in there:
             return f"Failed to locate executable {program}: No such file or directory"
-        for name, content in self._files(unit, unit.last("WorkingDirectory", "/")).items():
+        for name, content in self._files(unit).items():
             for module in _IMPORTS.findall(content.decode(errors="replace")) if name.endswith(".py") else ():
                 if module in _MODULES and _MODULES[module] not in there:
                     return f"ModuleNotFoundError: No module named '{module}'"
         return ""
 
-    def _files(self, unit: Unit, workdir: str) -> dict[str, bytes]:
+    def _files(self, unit: Unit) -> dict[str, bytes]:
         """Its working directory, where that is not the whole disk, and files that its command line names."""
-        disk = self._place.disk
+        disk, workdir = self._place.disk, unit.workdir
         found: dict[str, bytes] = {}
         if workdir != "/":
             found = {f"{workdir.rstrip('/')}/{name}": data for name, data in disk.copy_of(workdir).items()}
@@ -182,8 +181,9 @@ class Programs:
                 found[word] = disk.read(word)
         return found
 
-    def _environment(self, unit: Unit) -> dict[str, str]:
-        lines = [word for text in unit.options.get("Environment", []) for word in shlex.split(text)]
+    def environment(self, unit: Unit) -> dict[str, str]:
+        """What the unit says of its programs' environment, by itself and in files."""
+        lines = [word for text in unit.options.get("Environment", []) for word in _words(text)]
         for path in unit.options.get("EnvironmentFile", []):
             text = self._place.disk.text(path.lstrip("-"))
             lines += [line for line in text.splitlines() if "=" in line and not line.lstrip().startswith("#")]
@@ -193,7 +193,15 @@ class Programs:
 
 
 def _argv(unit: Unit) -> list[str]:
-    return shlex.split(unit.last("ExecStart").lstrip("-@+!:"))
+    return _words(unit.last("ExecStart").lstrip("-@+!:"))
+
+
+def _words(text: str) -> list[str]:
+    """The words of a line; none where a quote does not end, as systemd leaves such a line out."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return []
 
 
 def _through(program: Program, port: int) -> Handler:

@@ -36,6 +36,11 @@ class Unit:
         """The last value of an option."""
         return self.options.get(name, [default])[-1]
 
+    @property
+    def workdir(self) -> str:
+        """Where its programs run; a dash before it says that it may be missing."""
+        return self.last("WorkingDirectory", "/").lstrip("-")
+
 
 def parse_unit(name: str, path: str, text: str) -> Unit:
     """A unit file's options; lines that go on with a backslash are joined, an empty value clears a list."""
@@ -199,15 +204,9 @@ class Services:
     async def _lines(self, unit: Unit, key: str) -> bool:
         for line in unit.options.get(key, []):
             quiet = line.startswith("-")
-            user = unit.last("User", "root")
-            env = dict(
-                word.strip('"').partition("=")[::2]
-                for text in unit.options.get("Environment", [])
-                for word in text.split()
-            )
-            script = line.lstrip("-@+!:")
-            cwd = unit.last("WorkingDirectory", "/").lstrip("-")
-            result = await execute(Run(self.place, self.place.login(user), script, env=env, cwd=cwd))
+            login, env = self.place.login(unit.last("User", "root")), self.programs.environment(unit)
+            run = Run(self.place, login, line.lstrip("-@+!:"), env=env, cwd=unit.workdir)
+            result = await execute(run)
             for text in (result.stdout + result.stderr).decode(errors="replace").splitlines():
                 self.log(unit.name, text)
             if result.status and not quiet:
@@ -352,10 +351,10 @@ def _of_old(call: Call, name: str, verb: str) -> None:
 
 async def _disable(call: Call, services: Services, names: Sequence[str], given: Options) -> int:
     for name in names:
-        if services.unit(name) is None and not services.disable(name):
+        message = services.disable(name)
+        if services.unit(name) is None and not message:
             return call.complain(f"Failed to disable unit: Unit file {_full(name)} does not exist.")
         _of_old(call, name, "disable")
-        message = services.disable(name)
         if message and "-q" not in given:
             call.complain(message)
     return await _stop(call, services, names, given) if "--now" in given else 0
