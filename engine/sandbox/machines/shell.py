@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from shlex import quote
 
@@ -153,7 +153,9 @@ def _report(error: str, err: bytearray) -> int:
     return 124 if "time" in error else 137
 
 
-def _adapter(place: Place, login: Login, given: Input, name: str, command: Command):  # type: ignore[no-untyped-def]
+def _adapter(
+    place: Place, login: Login, given: Input, name: str, command: Command
+) -> Callable[[CommandContext], Awaitable[int]]:
     plain = name.removeprefix("@")
 
     async def live(context: CommandContext) -> int:
