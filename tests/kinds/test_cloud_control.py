@@ -81,6 +81,21 @@ def test_tags_that_are_a_mapping(stage: Stage) -> None:
     AwsResource.delete(world, id)
 
 
+def test_a_change_leaves_what_has_an_id_of_its_own_where_it_is(stage: Stage) -> None:
+    world = stage.world()
+
+    def zone(comment: str) -> AwsResource:
+        properties = {"Name": f"{stage.lab}.example.", "HostedZoneConfig": {"Comment": comment}}
+        return AwsResource(type="AWS::Route53::HostedZone", properties=properties)
+
+    id = zone("before").create(world)
+    zone("after").update(world, id, frozenset({"properties"}))
+    there = AwsResource.read_many(world, [id])
+    assert there[id]["properties"]["HostedZoneConfig"] == {"Comment": "after"}
+    AwsResource.delete(world, id)
+    assert AwsResource.read_many(world, [id]) == {}
+
+
 def test_a_type_that_the_sandbox_only_keeps(stage: Stage) -> None:
     world = stage.world()
     wanted = AwsResource(type="AWS::Athena::WorkGroup", properties={"Name": stage.lab, "State": "ENABLED"})

@@ -27,6 +27,8 @@ TARGET = "CloudApiService."
 """How the header X-Amz-Target of its requests begins."""
 _REGION = re.compile(r"Credential=[^/]+/\d+/([^/]+)/")
 _DAYS_KEPT = 7
+_TRIPS = (AttributeError, KeyError, NotImplementedError, TypeError, ValueError)
+"""What moto's models raise at properties that AWS takes and that they do not know."""
 
 
 @dataclass
@@ -160,15 +162,12 @@ class CloudControl:
 
     def _delete(self, region: str, params: dict[str, Any]) -> dict[str, Any]:
         def act() -> tuple[str, dict[str, Any]]:
-            key = (region, params["TypeName"], params["Identifier"])
-            if key not in self.state.documents or not self._is_there(self.state.documents[key]):
-                self.state.documents.pop(key, None)
-                raise Failed(
-                    "NotFound", f"Resource of type '{key[1]}' with identifier '{key[2]}' was not found."
-                )
-            self._remove_real(self.state.documents[key])
-            del self.state.documents[key]
-            return key[2], {}
+            document = self._kept(region, params)
+            if document is None:
+                raise Failed("NotFound", _not_found(params))
+            self._remove_real(document)
+            del self.state.documents[region, params["TypeName"], params["Identifier"]]
+            return str(params["Identifier"]), {}
 
         schema(region, params["TypeName"])
         return self._once(region, "DELETE", params, act)
@@ -257,15 +256,19 @@ class CloudControl:
 
     def _there(self, region: str, params: dict[str, Any]) -> Document:
         schema(region, params["TypeName"])
+        document = self._kept(region, params)
+        if document is None:
+            raise Refused("ResourceNotFoundException", _not_found(params))
+        return document
+
+    def _kept(self, region: str, params: dict[str, Any]) -> Document | None:
+        """What a request names; forgotten where moto's own object was deleted."""
         key = (region, params["TypeName"], params["Identifier"])
         document = self.state.documents.get(key)
-        if document is None or not self._is_there(document):
-            self.state.documents.pop(key, None)
-            raise Refused(
-                "ResourceNotFoundException",
-                f"Resource of type '{key[1]}' with identifier '{key[2]}' was not found.",
-            )
-        return document
+        if document is None or not document.seen or self._place(document) is not None:
+            return document
+        del self.state.documents[key]
+        return None
 
     # -- what moto makes of it -------------------------------------------------------------------------------
 
@@ -274,16 +277,16 @@ class CloudControl:
         if model is None:
             return
         name = document.properties.get(model.cloudformation_name_type() or "", f"cc-{uuid.uuid4().hex[:12]}")
-        with _told_as_failure():
-            made = model.create_from_cloudformation_json(
-                name,
-                _asked(document),
-                self.account,
-                document.region,
-                LogicalId=name,
-                StackId="",
-                ResourceType=document.type_name,
-            )
+        made = _by_moto(
+            model.create_from_cloudformation_json,
+            name,
+            _asked(document),
+            self.account,
+            document.region,
+            LogicalId=name,
+            StackId="",
+            ResourceType=document.type_name,
+        )
         document.real = str(made.physical_resource_id)
         document.seen = self._place(document) is not None
         for pointer in described.get("readOnlyProperties", ()):
@@ -300,23 +303,25 @@ class CloudControl:
         if not _knows(model.update_from_cloudformation_json):
             self._make_again(model, changed)
             return
-        with _told_as_failure():
-            model.update_from_cloudformation_json(
-                original_resource=there,
-                new_resource_name=document.real or "",
-                cloudformation_json=_asked(changed),
-                account_id=self.account,
-                region_name=document.region,
-            )
+        _by_moto(
+            model.update_from_cloudformation_json,
+            original_resource=there,
+            new_resource_name=document.real or "",
+            cloudformation_json=_asked(changed),
+            account_id=self.account,
+            region_name=document.region,
+        )
 
     def _make_again(self, model: type[CloudFormationModel], changed: Document) -> None:
-        """What moto cannot change is made anew under its name; without one, only the document changes."""
+        """What moto cannot change is made anew where its id ends in its name, and so stays the same.
+
+        Of everything else only the document changes.
+        """
         name = changed.properties.get(model.cloudformation_name_type() or "")
-        if name is None:
+        if name is None or not (changed.real or "").endswith(str(name)):
             return
         self._remove_real(changed)
-        with _told_as_failure():
-            model.create_from_cloudformation_json(name, _asked(changed), self.account, changed.region)
+        _by_moto(model.create_from_cloudformation_json, name, _asked(changed), self.account, changed.region)
 
     def _remove_real(self, document: Document) -> None:
         model, place = get_model_map().get(document.type_name), self._place(document)
@@ -326,13 +331,13 @@ class CloudControl:
             if place is not None:
                 del place[0][place[1]]
             return
-        with _told_as_failure():
-            model.delete_from_cloudformation_json(
-                document.real or "", _asked(document), self.account, document.region
-            )
-
-    def _is_there(self, document: Document) -> bool:
-        return not document.seen or self._place(document) is not None
+        _by_moto(
+            model.delete_from_cloudformation_json,
+            document.real or "",
+            _asked(document),
+            self.account,
+            document.region,
+        )
 
     def _real(self, document: Document) -> Any:
         """moto's own object."""
@@ -399,17 +404,16 @@ def _check(described: dict[str, Any], properties: dict[str, Any]) -> None:
         raise Failed("InvalidRequest", f"Model validation failed ({'; '.join(wrong)})")
 
 
-@contextlib.contextmanager
-def _told_as_failure() -> Iterator[None]:
+def _by_moto(act: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    """What a model of moto's does. Raises Failed where it refuses, or cannot."""
     try:
-        yield
+        return act(*given, **named)
     except ServiceException as refused:
         exists = "exist" in str(refused).lower() or "Duplicate" in str(getattr(refused, "code", ""))
         raise Failed("AlreadyExists" if exists else "InvalidRequest", str(refused)) from None
-    except (AttributeError, KeyError, NotImplementedError, TypeError, ValueError) as error:
-        raise Failed(
-            "InternalFailure", f"The sandbox cannot do this: {type(error).__name__} {error}"
-        ) from error
+    except _TRIPS as error:
+        words = f"The sandbox cannot do this: {type(error).__name__} {error}"
+        raise Failed("InternalFailure", words) from error
 
 
 def _without(properties: Mapping[str, Any], pointers: Iterable[str]) -> dict[str, Any]:
@@ -428,6 +432,10 @@ def _at(properties: Any, pointer: str) -> Any:
     for step in pointer.removeprefix("/properties/").split("/"):
         properties = properties.get(step) if isinstance(properties, dict) else None
     return properties
+
+
+def _not_found(params: Mapping[str, Any]) -> str:
+    return f"Resource of type '{params['TypeName']}' with identifier '{params['Identifier']}' was not found."
 
 
 def _refusal(code: str, message: str) -> tuple[str, dict[str, Any]]:
