@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from engine.sandbox import INFO, RUNNING, STATE
-from engine.sandbox.aws import cloud_control
-from engine.sandbox.aws.cloud import ACCOUNT, Cloud
+from engine.sandbox.aws import ACCOUNT, cloud_control
+from engine.sandbox.aws.cloud import Cloud
 from engine.sandbox.aws.lifecycle import TimedState
 from engine.sandbox.aws.server import Endpoint
 from engine.sandbox.aws.spot import Capacity

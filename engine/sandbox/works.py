@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.sandbox import STATE
-from engine.sandbox.aws import functions, http_apis
-from engine.sandbox.aws.cloud import ACCOUNT
+from engine.sandbox.aws import ACCOUNT, functions, http_apis
 from engine.sandbox.aws.ecr import EcrShelf
 from engine.sandbox.machines.images import Registry
 from engine.sandbox.settings import Settings

@@ -2,6 +2,9 @@
 
 import os
 
+ACCOUNT = "123456789012"
+"""The one account there is, moto's."""
+
 os.environ.update(  # read by moto when it is imported
     MOTO_EC2_LOAD_DEFAULT_AMIS="true",
     MOTO_ENABLE_AMI_VALIDATION="true",

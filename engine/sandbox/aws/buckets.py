@@ -11,11 +11,11 @@ from typing import Any
 
 import moto.backends
 import xmltodict
-from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.exceptions import S3ClientError
 from moto.s3.models import FakeBucket, PublicAccessBlock, S3Backend
 from moto.s3.responses import S3Response
 
+from engine.sandbox.aws import ACCOUNT
 from engine.sandbox.aws.mending import replace
 from engine.sandbox.aws.strangers import decide, is_public
 
@@ -29,7 +29,7 @@ _OWNERS_ONLY = ("", "private", "bucket-owner-full-control")
 
 def every() -> dict[str, Any]:
     """All buckets of the account by name, wherever they are."""
-    backends = moto.backends.get_backend("s3")[DEFAULT_ACCOUNT_ID]
+    backends = moto.backends.get_backend("s3")[ACCOUNT]
     return dict(backends["aws"].buckets)
 
 

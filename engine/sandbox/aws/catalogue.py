@@ -18,6 +18,7 @@ from engine.sandbox.images import SYSTEM_IMAGES, SystemImage, by_id, parameters
 
 ROOT_GIB = 8
 _OURS = ("/aws/service/ami-amazon-linux", "/aws/service/canonical", "/aws/service/debian")
+"""How the names of parameters begin that the sandbox publishes itself."""
 
 
 def _load_images(backend: Any) -> None:
@@ -116,9 +117,7 @@ def mend() -> None:
         return vpc
 
     def check_loading(store: ParameterDict, key: str) -> None:
-        if str(key or "").startswith(
-            ("/aws/service/ami-amazon-linux", "/aws/service/canonical", "/aws/service/debian")
-        ):
+        if str(key or "").startswith(_OURS):
             _load_parameters(store)
         else:
             load_regions(store, key)

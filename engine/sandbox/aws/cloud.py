@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import moto.backends
 
 from engine.sandbox.aws import (
+    ACCOUNT,
     addresses,
     balancing,
     buckets,
@@ -45,7 +46,6 @@ from engine.sandbox.sagemaker import service as sagemaker
 if TYPE_CHECKING:
     from engine.sandbox.workloads.running import Workloads
 
-ACCOUNT = "123456789012"
 _log = logging.getLogger(__name__)
 _QUICK_SECONDS = 0.02
 _LATE_SECONDS = 0.3

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,11 +20,11 @@ from moto.cloudformation.parsing import get_model_map
 from moto.core.common_models import CloudFormationModel
 from moto.core.exceptions import ServiceException
 
+from engine.sandbox.aws.environ import body_of, region_of
 from engine.sandbox.aws.resource_types import UnknownType, complaints, schema
 
 TARGET = "CloudApiService."
 """How the header X-Amz-Target of its requests begins."""
-_REGION = re.compile(r"Credential=[^/]+/\d+/([^/]+)/")
 _DAYS_KEPT = 7
 _TRIPS = (AttributeError, KeyError, NotImplementedError, TypeError, ValueError)
 """What moto's models raise at properties that AWS takes and that they do not know."""
@@ -78,11 +77,9 @@ class CloudControl:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answers one request of the API (JSON 1.0)."""
-        size = int(environ.get("CONTENT_LENGTH") or 0)
-        params = json.loads(environ["wsgi.input"].read(size) or b"{}")
+        params = json.loads(body_of(environ) or b"{}")
         operation = str(environ["HTTP_X_AMZ_TARGET"]).removeprefix(TARGET)
-        region = _REGION.search(environ.get("HTTP_AUTHORIZATION", ""))
-        status, told = self.answer(operation, region[1] if region else "us-east-1", params)
+        status, told = self.answer(operation, region_of(environ), params)
         body = json.dumps(told).encode()
         headers = [("Content-Type", "application/x-amz-json-1.0"), ("Content-Length", str(len(body)))]
         start_response(status, headers)

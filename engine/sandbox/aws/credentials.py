@@ -9,7 +9,6 @@ for temporary credentials that have run out.
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,10 +19,12 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from engine.sandbox import CREDENTIALS
+from engine.sandbox.aws.environ import body_of, header
 from engine.sandbox.aws.failures import document
 from engine.sandbox.aws.permissions import caller_of, missing
 
-ACCESS_KEY, SECRET_KEY = "labctl", "sandbox"
+ACCESS_KEY, SECRET_KEY = CREDENTIALS
 _XML = frozenset(
     {
         "s3",
@@ -57,10 +58,10 @@ class Refusal:
 
 def refusal(environ: dict[str, Any]) -> Refusal | None:
     """Why the signed request in the WSGI `environ` is refused; None where it is in order or not signed."""
-    header = environ.get("HTTP_AUTHORIZATION", "")
-    if not header:
+    signed = environ.get("HTTP_AUTHORIZATION", "")
+    if not signed:
         return None
-    found = _AUTHORIZATION.match(header)
+    found = _AUTHORIZATION.match(signed)
     if not found:
         return Refusal("s3", "InvalidRequest", "The authorization mechanism is not supported.", 400)
     service, key = found["service"], found["key"]
@@ -113,14 +114,14 @@ def _auth_failure() -> Refusal:
 
 
 def _signature(environ: dict[str, Any], found: re.Match[str], secret: str) -> str:
-    body = _body(environ)
+    body = body_of(environ)
     query = environ.get("QUERY_STRING", "")
     sent = environ.get("RAW_URI", "").partition("?")[0]
     path = sent if sent.startswith("/") else quote(environ.get("PATH_INFO", "/").encode("latin-1"), safe="/~")
     url = f"http://{environ.get('HTTP_HOST', '')}{path}" + (f"?{query}" if query else "")
     request = AWSRequest(method=environ["REQUEST_METHOD"], url=url, data=body)
     for name in found["headers"].split(";"):
-        request.headers[name] = _header(environ, name)
+        request.headers[name] = header(environ, name)
     request.context["timestamp"] = environ.get("HTTP_X_AMZ_DATE", "")
     signer = SigV4Auth(Credentials(found["key"], secret), found["service"], found["region"])
     digest = environ.get("HTTP_X_AMZ_CONTENT_SHA256") or hashlib.sha256(body).hexdigest()
@@ -136,19 +137,6 @@ def _signature(environ: dict[str, Any], found: re.Match[str], secret: str) -> st
         ]
     )
     return str(signer.signature(signer.string_to_sign(request, canonical), request))
-
-
-def _header(environ: dict[str, Any], name: str) -> str:
-    key = name.upper().replace("-", "_")
-    return str(environ.get(key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}", ""))
-
-
-def _body(environ: dict[str, Any]) -> bytes:
-    """The request's body, which is put back for whoever reads it next."""
-    size = int(environ.get("CONTENT_LENGTH") or 0)
-    body: bytes = environ["wsgi.input"].read(size) if size else b""
-    environ["wsgi.input"] = io.BytesIO(body)
-    return body
 
 
 def answer(refused: Refusal, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

@@ -5,7 +5,6 @@ Clusters and task definitions are moto's, with what it lets pass refused.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -23,21 +22,27 @@ from moto.ecs.models import EC2ContainerServiceBackend
 from moto.ecs.responses import EC2ContainerServiceResponse
 
 from engine.sandbox.aws import balancing
+from engine.sandbox.aws.ecs_checks import (
+    check_balancers,
+    check_definition,
+    check_network,
+    check_place,
+    network_error,
+)
 from engine.sandbox.aws.ecs_runner import Runner
 from engine.sandbox.aws.ecs_services import Deployment, Keeper, Service
 from engine.sandbox.aws.ecs_tasks import Task
-from engine.sandbox.aws.mending import replace
+from engine.sandbox.aws.mending import replace, take_on
 
-_FARGATE: Final = {
-    256: {512, 1024, 2048},
-    512: set(range(1024, 4097, 1024)),
-    1024: set(range(2048, 8193, 1024)),
-    2048: set(range(4096, 16385, 1024)),
-    4096: set(range(8192, 30721, 1024)),
-    8192: set(range(16384, 61441, 4096)),
-    16384: set(range(32768, 122881, 8192)),
+_SETTINGS: Final = {
+    "platformVersion": "platform_version",
+    "healthCheckGracePeriodSeconds": "grace_seconds",
+    "deploymentConfiguration": "deployment_configuration",
+    "propagateTags": "propagate_tags",
+    "enableExecuteCommand": "execute_command",
+    "capacityProviderStrategy": "strategy",
 }
-_ECR: Final = re.compile(r"\d{12}\.dkr\.ecr\.")
+"""The parameters of UpdateService that replace no task, and where a service keeps them."""
 
 
 class Ecs:
@@ -63,7 +68,7 @@ class Ecs:
             return create_cluster(request)
 
         def register_definition(request: Any) -> ActionResult:
-            _check_definition(request)
+            check_definition(request)
             return register(request)
 
         replace(
@@ -165,7 +170,7 @@ class Ecs:
         cluster = backend._get_cluster(params.get("cluster") or "default")
         definition = _definition(backend, params.get("taskDefinition") or "")
         launch_type = _launch_type(params, cluster)
-        _check_network(definition, params.get("networkConfiguration"), launch_type)
+        check_network(definition, params.get("networkConfiguration"), launch_type)
         tasks = [
             Task(
                 cluster=cluster,
@@ -195,7 +200,7 @@ class Ecs:
         try:
             self._runner.place(ec2, task)
         except EC2ClientError as error:
-            raise _network_error(task.network, error) from None
+            raise network_error(task.network, error) from None
 
     def _create_service(self, request: Any) -> ActionResult:
         backend = request.ecs_backend
@@ -212,9 +217,9 @@ class Ecs:
         definition = _definition(backend, params.get("taskDefinition") or "")
         launch_type = _launch_type(params, cluster)
         network = params.get("networkConfiguration")
-        _check_network(definition, network, launch_type)
-        self._check_place(request, network)
-        _check_balancers(request, definition, params.get("loadBalancers") or ())
+        check_network(definition, network, launch_type)
+        check_place(request, network)
+        check_balancers(request, definition, params.get("loadBalancers") or ())
         service = Service(
             cluster=cluster,
             name=name,
@@ -228,23 +233,6 @@ class Ecs:
         backend.services[f"{cluster.name}:{name}"] = service
         return ActionResult({"service": service.told(tags=True)})
 
-    @staticmethod
-    def _check_place(request: Any, network: Mapping[str, Any] | None) -> None:
-        """Whether subnets and groups are there."""
-        inner = (network or {}).get("awsvpcConfiguration") or {}
-        ec2 = moto.backends.get_backend("ec2")[request.current_account][request.region]
-        try:
-            for subnet in inner.get("subnets") or ():
-                ec2.get_subnet(subnet)
-        except EC2ClientError as error:
-            raise _network_error(network, error) from None
-        for group in inner.get("securityGroups") or ():
-            if ec2.get_security_group_from_id(group) is None:
-                raise InvalidParameterException(
-                    f"Error retrieving security group information for [{group}]: The security group "
-                    f"'{group}' does not exist (ErrorCode: InvalidGroup.NotFound)"
-                )
-
     def _update_service(self, request: Any) -> ActionResult:
         backend = request.ecs_backend
         params = request._get_params()
@@ -257,62 +245,20 @@ class Ecs:
             redeploys |= definition.arn != service.definition.arn
             service.definition = definition
         if params.get("networkConfiguration"):
-            self._check_place(request, params["networkConfiguration"])
+            check_place(request, params["networkConfiguration"])
             redeploys |= params["networkConfiguration"] != service.network
             service.network = params["networkConfiguration"]
         if params.get("loadBalancers") is not None:
-            _check_balancers(request, service.definition, params["loadBalancers"])
+            check_balancers(request, service.definition, params["loadBalancers"])
             redeploys |= params["loadBalancers"] != service.load_balancers
             service.load_balancers = params["loadBalancers"]
-        _take_on(service, params)
+        take_on(service, params.get, _SETTINGS)
         if redeploys:
             service.redeploy()
         if params.get("desiredCount") is not None:
             service.desired_count = int(params["desiredCount"])
             service.steady = False
         return ActionResult({"service": service.told(tags=True)})
-
-
-def _take_on(service: Service, params: Mapping[str, Any]) -> None:
-    """The settings of UpdateService that replace no task."""
-    names = {
-        "platformVersion": "platform_version",
-        "healthCheckGracePeriodSeconds": "grace_seconds",
-        "deploymentConfiguration": "deployment_configuration",
-        "propagateTags": "propagate_tags",
-        "enableExecuteCommand": "execute_command",
-        "capacityProviderStrategy": "strategy",
-    }
-    for name, attribute in names.items():
-        if params.get(name) is not None:
-            setattr(service, attribute, params[name])
-
-
-def _check_definition(request: Any) -> None:
-    """What RegisterTaskDefinition refuses."""
-    params = request._get_params()
-    family = str(params.get("family") or "")
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,255}", family):
-        raise EcsClientException("Family contains invalid characters.")
-    if "FARGATE" not in (params.get("requiresCompatibilities") or ()):
-        return
-    if params.get("networkMode") != "awsvpc":
-        raise EcsClientException("Fargate only supports network mode ‘awsvpc’.")
-    cpu, memory = str(params.get("cpu") or ""), str(params.get("memory") or "")
-    if not cpu.isdigit() or not memory.isdigit() or int(memory) not in _FARGATE.get(int(cpu), ()):
-        raise EcsClientException("No Fargate configuration exists for given values.")
-    for container in params.get("containerDefinitions") or ():
-        log = (container.get("logConfiguration") or {}).get("logDriver")
-        if not params.get("executionRoleArn"):
-            if _ECR.match(str(container.get("image"))):
-                raise EcsClientException(
-                    "Fargate requires task definition to have execution role ARN to support ECR images."
-                )
-            if log == "awslogs":
-                raise EcsClientException(
-                    "Fargate requires task definition to have execution role ARN to support log driver "
-                    "awslogs."
-                )
 
 
 def _launch_type(params: Mapping[str, Any], cluster: Any) -> str:
@@ -323,51 +269,6 @@ def _launch_type(params: Mapping[str, Any], cluster: Any) -> str:
         providers = {one.get("capacityProvider") for one in strategy}
         return "FARGATE" if providers & {"FARGATE", "FARGATE_SPOT"} else "EC2"
     return str(params.get("launchType") or "EC2")
-
-
-def _check_network(definition: Any, network: Mapping[str, Any] | None, launch_type: str) -> None:
-    if launch_type == "FARGATE" and "FARGATE" not in definition.compatibilities:
-        raise InvalidParameterException("Task definition does not support launch_type FARGATE.")
-    if launch_type != "FARGATE":
-        raise InvalidParameterException("No Container Instances were found in your cluster.")
-    if definition.network_mode == "awsvpc" and not network:
-        raise InvalidParameterException(
-            "Network Configuration must be provided when networkMode 'awsvpc' is specified."
-        )
-
-
-def _network_error(network: Mapping[str, Any] | None, error: EC2ClientError) -> InvalidParameterException:
-    inner = (network or {}).get("awsvpcConfiguration") or {}
-    words = f"Error retrieving subnet information for {inner.get('subnets')}: {error.message}"
-    return InvalidParameterException(f"{words} (ErrorCode: {error.code})")
-
-
-def _check_balancers(request: Any, definition: Any, balancers: Sequence[Mapping[str, Any]]) -> None:
-    groups = moto.backends.get_backend("elbv2")[request.current_account][request.region]
-    for one in balancers:
-        arn = one.get("targetGroupArn") or ""
-        group = groups.target_groups.get(arn)
-        if group is None:
-            raise InvalidParameterException(f"Unable to find target group {arn}")
-        if not balancing.is_used(groups, arn):
-            raise InvalidParameterException(
-                f"The target group with targetGroupArn {arn} does not have an associated load balancer."
-            )
-        if definition.network_mode == "awsvpc" and group.target_type != "ip":
-            raise InvalidParameterException(
-                f"The provided target group {arn} has target type {group.target_type}, which is incompatible "
-                "with the awsvpc network mode specified in the task definition."
-            )
-        ports = {
-            (container["name"], int(port["containerPort"]))
-            for container in definition.container_definitions
-            for port in container.get("portMappings") or ()
-        }
-        if (one.get("containerName"), int(one.get("containerPort") or 0)) not in ports:
-            raise InvalidParameterException(
-                f"The container {one.get('containerName')} did not have a container port "
-                f"{one.get('containerPort')} defined."
-            )
 
 
 def _cluster(backend: Any, name: str) -> Any:

@@ -194,7 +194,7 @@ class Keeper:
             if task.seen_ended or task.desired_status != "STOPPED":
                 continue
             task.seen_ended = True
-            if task.stop_code == "UserInitiated" or task.stop_code == "ServiceSchedulerInitiated":
+            if task.stop_code in ("UserInitiated", "ServiceSchedulerInitiated"):
                 continue
             for deployment in service.deployments:
                 if deployment.id == task.started_by:
@@ -220,10 +220,7 @@ class Keeper:
         own = [task for task in live if task.started_by == newest.id and task.desired_status == "RUNNING"]
         if len(own) > service.desired_count:
             for task in own[service.desired_count :]:
-                task.is_to_stop(
-                    f"Scaling activity initiated by (deployment {newest.id})", "ServiceSchedulerInitiated"
-                )
-                service.say(f"(service {service.name}) has stopped 1 running tasks: (task {task.id}).")
+                _let_go(service, newest, task)
         missing = service.desired_count - len(own)
         if missing <= 0 or time.time() < newest.retry_at or newest.rollout == "FAILED":
             return
@@ -286,10 +283,7 @@ class Keeper:
         if len(service.deployments) > 1 and len(self._well(newest, live)) >= service.desired_count:
             for task in live:
                 if task.started_by != newest.id and task.desired_status == "RUNNING":
-                    task.is_to_stop(
-                        f"Scaling activity initiated by (deployment {newest.id})", "ServiceSchedulerInitiated"
-                    )
-                    service.say(f"(service {service.name}) has stopped 1 running tasks: (task {task.id}).")
+                    _let_go(service, newest, task)
         there = {task.started_by for task in live}
         service.deployments = [newest, *(one for one in service.deployments[1:] if one.id in there)]
 
@@ -323,3 +317,9 @@ class Keeper:
                 for target in task.targets:
                     self._deregister(*target)
                 task.targets = []
+
+
+def _let_go(service: Service, newest: Deployment, task: Task) -> None:
+    """Stops a task that is one too many, or of an older deployment."""
+    task.is_to_stop(f"Scaling activity initiated by (deployment {newest.id})", "ServiceSchedulerInitiated")
+    service.say(f"(service {service.name}) has stopped 1 running tasks: (task {task.id}).")

@@ -23,6 +23,7 @@ from moto.awslambda.models import ImageConfig, LambdaBackend, LambdaFunction, La
 from moto.iam.models import Role
 from werkzeug.exceptions import HTTPException
 
+from engine.sandbox.aws.environ import body_of, region_of
 from engine.sandbox.aws.mending import add, replace
 from engine.sandbox.workloads.blobs import digest_of
 from engine.sandbox.workloads.functions import Function, Functions, Outcome
@@ -207,7 +208,7 @@ class Invocations:
         found = INVOCATIONS.fullmatch(environ.get("PATH_INFO", ""))
         name = unquote(found["name"]) if found else ""
         qualifier = parse_qs(environ.get("QUERY_STRING", "")).get("Qualifier", [""])[0]
-        event = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        event = body_of(environ)
         status, headers, body = self._answer(region_of(environ), name, qualifier, event, environ)
         headers = [("Content-Length", str(len(body))), *headers]
         start_response(status, headers)
@@ -316,9 +317,3 @@ def _allows(statement: dict[str, Any], principal: str, source: str) -> bool:
 
 def _matches(pattern: str, text: str) -> bool:
     return re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), text) is not None
-
-
-def region_of(environ: dict[str, Any]) -> str:
-    """The region that a request is signed for."""
-    found = re.search(r"Credential=[^/]+/\d+/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
-    return found[1] if found else "us-east-1"

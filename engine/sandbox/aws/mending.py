@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -26,3 +27,11 @@ def add(owner: type[Any], **members: Any) -> None:
         if hasattr(owner, name):
             raise AttributeError(f"moto has {name} in {owner!r} by now: look whether this is still needed")
         setattr(owner, name, member)
+
+
+def take_on(thing: Any, given: Callable[[str], Any], attributes: Mapping[str, str]) -> None:
+    """Sets attributes of `thing` to what is `given` of a request; `attributes` names them by parameter."""
+    for parameter, attribute in attributes.items():
+        value = given(parameter)
+        if value is not None:
+            setattr(thing, attribute, value)

@@ -7,7 +7,6 @@ Resources, conditions and permissions boundaries are not looked at otherwise.
 from __future__ import annotations
 
 import functools
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,8 @@ import botocore.session
 import moto.backends
 
 from engine.aws.actions import actions_of
+from engine.sandbox.aws import ACCOUNT
+from engine.sandbox.aws.environ import body_of
 
 _REST: Final = {
     "s3": ("s3",),
@@ -31,7 +32,6 @@ _REST: Final = {
     "sagemaker": ("sagemaker-runtime",),
 }
 """Services that say by path and method what is asked, and the names of botocore's models of them."""
-_ACCOUNT: Final = "123456789012"
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Caller:
 
 def caller_of(key: str) -> Caller | None:
     """Whose active access key `key` is, of a user or of a role taken on; None where nobody's."""
-    iam = moto.backends.get_backend("iam")[_ACCOUNT]["aws"]
+    iam = moto.backends.get_backend("iam")[ACCOUNT]["aws"]
     for user in list(iam.users.values()):
         for one in user.access_keys:
             if one.access_key_id == key and one.status == "Active":
                 bearers = [user, *iam.get_groups_for_user(user.name)]
                 return Caller(user.arn, one.secret_access_key, _policies(bearers))
-    sts = moto.backends.get_backend("sts")[_ACCOUNT]["aws"]
+    sts = moto.backends.get_backend("sts")[ACCOUNT]["aws"]
     for taken in list(sts.assumed_roles):
         if taken.access_key_id == key:
             name = taken.role_arn.rpartition("/")[2]
@@ -136,15 +136,8 @@ def _operation(service: str, environ: dict[str, Any]) -> tuple[str, str] | None:
     if service in _REST:
         name = _by_path(service, environ, method)
         return (name, method) if name else None
-    given = parse_qs(environ.get("QUERY_STRING", "")) or parse_qs(_body(environ).decode("latin-1"))
+    given = parse_qs(environ.get("QUERY_STRING", "")) or parse_qs(body_of(environ).decode("latin-1"))
     return (given["Action"][0], method) if "Action" in given else None
-
-
-def _body(environ: dict[str, Any]) -> bytes:
-    """The request's body, which is put back for whoever reads it next."""
-    body: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-    environ["wsgi.input"] = io.BytesIO(body)
-    return body
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from engine.sandbox.aws.credentials import ACCESS_KEY, SECRET_KEY, Refusal
+from engine.sandbox.aws.environ import header
 from engine.sandbox.aws.strangers import HOST
 
 _CREDENTIALS = Credentials(ACCESS_KEY, SECRET_KEY)
@@ -54,7 +55,7 @@ def _version_4(environ: Mapping[str, Any], query: Mapping[str, str]) -> Refusal 
         return _denied("Request has expired")
     request = AWSRequest(method=environ["REQUEST_METHOD"], url=_url(environ, without="X-Amz-Signature"))
     for name in names:
-        request.headers[name] = _header(environ, name)
+        request.headers[name] = header(environ, name)
     request.context["timestamp"] = query["X-Amz-Date"]
     signer = S3SigV4QueryAuth(_CREDENTIALS, service, region)
     text = signer.string_to_sign(request, signer.canonical_request(request))
@@ -71,8 +72,8 @@ def _version_2(environ: Mapping[str, Any], query: Mapping[str, str]) -> Refusal 
         name: text for name, text in query.items() if name.startswith("x-amz-") or name == "content-type"
     }
     for name in ("content-type", "content-md5"):
-        if _header(environ, name):
-            headers[name] = _header(environ, name)
+        if header(environ, name):
+            headers[name] = header(environ, name)
     request = AWSRequest(method=environ["REQUEST_METHOD"], url=_url(environ), headers=headers)
     split = urlsplit(request.url)
     signer = HmacV1QueryAuth(_CREDENTIALS)
@@ -95,11 +96,6 @@ def _whole_path(environ: Mapping[str, Any], path: str) -> str:
     """The path with the bucket in it, also where that stands in the host's name."""
     found = HOST.fullmatch(environ.get("HTTP_HOST", "").partition(":")[0])
     return f"/{found['bucket']}{path}" if found and found["bucket"] else path
-
-
-def _header(environ: Mapping[str, Any], name: str) -> str:
-    key = name.upper().replace("-", "_")
-    return str(environ.get(key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}", ""))
 
 
 def _compared(made: str, given: str) -> Refusal | None:

@@ -22,7 +22,7 @@ from moto.ec2.utils import parse_user_data
 from engine.sandbox.aws import balancing, launches
 from engine.sandbox.aws.ecs_tasks import moment
 from engine.sandbox.aws.guard import Check
-from engine.sandbox.aws.mending import add, replace
+from engine.sandbox.aws.mending import add, replace, take_on
 
 _turns = itertools.count()
 _ALL = 1_000_000
@@ -175,12 +175,12 @@ def mend() -> None:
             )
             raise AutoscalingClientError("AlreadyExists", words)
         answer = create(request)
-        _take_on(request)
+        _settings(request)
         return answer
 
     def change_group(request: Any) -> Any:
         answer = update(request)
-        _take_on(request)
+        _settings(request)
         return answer
 
     def delete_group(request: Any) -> Any:
@@ -217,19 +217,16 @@ def mend() -> None:
     add(LaunchTemplate, tags=property(lambda template: template.get_tags(), lambda template, tags: None))
 
 
-def _take_on(request: Any) -> None:
+def _settings(request: Any) -> None:
     """Settings that moto does not take."""
     group = request.autoscaling_backend.autoscaling_groups[request._get_param("AutoScalingGroupName")]
-    names = {
+    attributes = {
         "TerminationPolicies": "termination_policies",
         "DefaultCooldown": "default_cooldown",
         "MaxInstanceLifetime": "max_instance_lifetime",
         "CapacityRebalance": "capacity_rebalance",
     }
-    for name, attribute in names.items():
-        value = request._get_param(name)
-        if value is not None:
-            setattr(group, attribute, value)
+    take_on(group, request._get_param, attributes)
 
 
 def _group(request: Any) -> Any:

@@ -132,7 +132,7 @@ def restore(path: Path, addresses: PublicAddresses) -> Held | None:
         for account, regions in accounts.items():
             for region, backend in regions.items():
                 backends[account][region] = backend
-    for (account, region), named in kept["parameters"].items():
-        moto.backends.get_backend("ssm")[account][region]._parameters.update(named)
+    for (account, region), own in kept["parameters"].items():
+        moto.backends.get_backend("ssm")[account][region]._parameters.update(own)
     held: Held = kept["held"]
     return held

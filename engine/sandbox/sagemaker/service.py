@@ -9,7 +9,7 @@ from moto.core.responses import ActionResult, EmptyResult
 from moto.sagemaker.models import SageMakerModelBackend as Backend
 from moto.sagemaker.responses import SageMakerResponse as Response
 
-from engine.sandbox.aws.mending import add, replace
+from engine.sandbox.aws.mending import add, replace, take_on
 from engine.sandbox.sagemaker.common import InUse, Invalid, Running
 from engine.sandbox.sagemaker.endpoints import Endpoints
 from engine.sandbox.sagemaker.training import Training
@@ -80,10 +80,7 @@ def _update_notebook(request: Response) -> EmptyResult:
         "RootAccess": "root_access",
         "LifecycleConfigName": "lifecycle_config_name",
     }
-    for parameter, attribute in settings.items():
-        value = request._get_param(parameter)
-        if value is not None:
-            setattr(notebook, attribute, value)
+    take_on(notebook, request._get_param, settings)
     for flag, attribute in (
         ("DisassociateDefaultCodeRepository", "default_code_repository"),
         ("DisassociateLifecycleConfig", "lifecycle_config_name"),

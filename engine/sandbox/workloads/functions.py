@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from engine.sandbox import CREDENTIALS
 from engine.sandbox.workloads.images import Image, NoSuchImage
 from engine.sandbox.workloads.running import Line, Workload, Workloads
 
@@ -145,8 +146,8 @@ class Functions:
             "AWS_REGION": function.region,
             "AWS_DEFAULT_REGION": function.region,
             # The sandbox's own credentials, which are worth nothing anywhere else.
-            "AWS_ACCESS_KEY_ID": "labctl",
-            "AWS_SECRET_ACCESS_KEY": "sandbox",
+            "AWS_ACCESS_KEY_ID": CREDENTIALS[0],
+            "AWS_SECRET_ACCESS_KEY": CREDENTIALS[1],
             "AWS_ENDPOINT_URL": endpoint,
             "LAMBDA_TASK_ROOT": TASK,
             "_HANDLER": function.handler,
