@@ -87,6 +87,11 @@ def tags_in(given: Iterable[Mapping[str, str]] | Mapping[str, str] | None) -> di
     return {tag.get("Key", tag.get("key", "")): tag.get("Value", tag.get("value", "")) for tag in given or ()}
 
 
+def told_tags(given: Iterable[Mapping[str, str]] | Mapping[str, str] | None) -> dict[str, str]:
+    """The tags that a service tells of a thing, as they were before they were narrowed."""
+    return widened(tags_in(given))
+
+
 def readable(tags: Mapping[str, str]) -> dict[str, str]:
     """The tags that a kind reads of a thing: without AWS's own and the token of its create."""
     return {key: value for key, value in tags.items() if key != TOKEN and not key.startswith("aws:")}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import readable, tags_in, widened
+from engine.aws.tags import readable, told_tags
 from engine.errors import StepFailed
 from engine.resource import Values
 from engine.resources.aws._aws import insist, seconds
@@ -51,7 +51,7 @@ def found(world: World, name: str) -> dict[str, Any] | None:
 
 def tags_seen(there: Mapping[str, Any]) -> dict[str, str]:
     """The tags of what GetFunction told."""
-    return widened(tags_in(there.get("Tags")))
+    return told_tags(there.get("Tags"))
 
 
 def await_ready(world: World, name: str) -> None:

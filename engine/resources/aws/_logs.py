@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import LAB, TOKEN, narrow, tags_for, tags_in, widened
+from engine.aws.tags import LAB, TOKEN, narrow, tags_for, told_tags
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -51,7 +51,7 @@ def remove(world: World, name: str) -> None:
             continue
         arn = str(group.get("logGroupArn") or group["arn"]).removesuffix(":*")
         told = _ask(world, "list_tags_for_resource", resourceArn=arn)
-        if widened(tags_in(told.get("tags"))).get(LAB) == world.lab:
+        if told_tags(told.get("tags")).get(LAB) == world.lab:
             _ask(world, "delete_log_group", logGroupName=name)
 
 

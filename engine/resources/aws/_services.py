@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import readable, tags_in, widened
+from engine.aws.tags import readable, told_tags
 from engine.resources.aws._aws import insist
 from engine.resources.aws._tagging import Tagged
 
@@ -22,7 +22,7 @@ class InService(Tagged):
     @classmethod
     def shown_tags(cls, given: Any) -> dict[str, str]:
         """The tags that the kind reads, of those that the service gives in whatever form."""
-        tags = readable(widened(tags_in(given)))
+        tags = readable(told_tags(given))
         return {key: text for key, text in tags.items() if key not in cls.own_tags}
 
 

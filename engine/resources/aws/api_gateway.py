@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, narrow, readable, tags_for, tags_in, widened
+from engine.aws.tags import is_made_by, narrow, readable, tags_for, told_tags
 from engine.by_hand import assign, aws, json_word, told, variable, word
 from engine.refs import Ref, Unknown, holds_unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Values, plain
@@ -225,7 +225,7 @@ class ApiGateway(TaggedByArn):
     def find(cls, world: World) -> list[str]:
         """By the tags that CreateApi was sent with."""
         every = world.aws.pages("apigatewayv2", "get_apis", "Items")
-        return [str(api["ApiId"]) for api in every if is_made_by(world, widened(tags_in(api.get("Tags"))))]
+        return [str(api["ApiId"]) for api in every if is_made_by(world, told_tags(api.get("Tags")))]
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws apigatewayv2 create-api` and so on, `aws lambda add-permission`."""
@@ -387,7 +387,7 @@ def _values(world: World, api: Mapping[str, Any]) -> Values:
         "stage": stage,
         "routes": {key: arn if arn in allowed else f"{arn}{_FORBIDDEN}" for key, arn in routes.items()},
         "cors_configuration": _read(cors) if cors else None,
-        "tags": readable(widened(tags_in(api.get("Tags")))),
+        "tags": readable(told_tags(api.get("Tags"))),
     }
 
 

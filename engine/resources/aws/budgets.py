@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, narrow, readable, tag_list, tags_for, tags_in, widened
+from engine.aws.tags import is_made_by, narrow, readable, tag_list, tags_for, told_tags
 from engine.by_hand import json_word, word
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Values, plain
@@ -363,7 +363,7 @@ def _tags(world: World, name: str) -> dict[str, str] | None:
         if not error.not_found:
             raise
         return None
-    return widened(tags_in(answer.get("ResourceTags")))
+    return told_tags(answer.get("ResourceTags"))
 
 
 def _alerts(world: World, name: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
-from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, tags_in, widened
+from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, told_tags
 from engine.by_hand import aws, told, word
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Place, Values
@@ -160,7 +160,7 @@ class Cloudtrail(InService):
         about = {"trailNameList": [name], "includeShadowTrails": False}
         arns = [one["TrailARN"] for one in ask(world, "cloudtrail", "describe_trails", **about)["trailList"]]
         tags = _tags(world, arns)
-        return [arn for arn in arns if is_made_by(world, widened(tags_in(tags.get(arn))))]
+        return [arn for arn in arns if is_made_by(world, told_tags(tags.get(arn)))]
 
     def foretold(self, place: Place) -> Values:
         """Its ARN."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, narrow, readable, tags_for, tags_in, widened
+from engine.aws.tags import is_made_by, narrow, readable, tags_for, told_tags
 from engine.by_hand import aws, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
@@ -213,7 +213,7 @@ def _arn(group: Mapping[str, Any]) -> str:
 
 
 def _tags(world: World, arn: str) -> dict[str, str]:
-    return widened(tags_in(_ask(world, "list_tags_for_resource", resourceArn=arn).get("tags")))
+    return told_tags(_ask(world, "list_tags_for_resource", resourceArn=arn).get("tags"))
 
 
 def _values(world: World, group: Mapping[str, Any]) -> Values:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, tags_in, widened
+from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, told_tags
 from engine.by_hand import aws, json_word, told, word
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Output, Place, Values, plain
@@ -311,7 +311,7 @@ class DynamodbTable(InService):
             return []
         arn = answer["Table"]["TableArn"]
         tags = world.aws.pages("dynamodb", "list_tags_of_resource", "Tags", ResourceArn=arn)
-        return [name] if is_made_by(world, widened(tags_in(tags))) else []
+        return [name] if is_made_by(world, told_tags(tags)) else []
 
     def foretold(self, place: Place) -> Values:
         """Its ARN."""

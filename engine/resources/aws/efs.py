@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, tags_in, widened
+from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, told_tags
 from engine.by_hand import assign, aws, json_word, told, variable, word
 from engine.refs import Ref, Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Values, plain
@@ -230,7 +230,7 @@ class Efs(InService):
         return [
             str(one["FileSystemId"])
             for one in world.aws.pages("efs", "describe_file_systems", "FileSystems")
-            if is_made_by(world, widened(tags_in(one.get("Tags"))))
+            if is_made_by(world, told_tags(one.get("Tags")))
             and one["LifeCycleState"] not in ("deleting", "deleted")
         ]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, tags_in, widened
+from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, told_tags
 from engine.by_hand import aws, told, word
 from engine.errors import StepFailed
 from engine.resource import Fixed, Id, Output, Place, Secret, Unread, Values
@@ -260,7 +260,7 @@ class RdsInstance(InService):
     def _values(cls, one: Mapping[str, Any]) -> Values:
         endpoint = one.get("Endpoint") or {}
         secret = one.get("MasterUserSecret") or {}
-        tags = widened(tags_in(one.get("TagList")))
+        tags = told_tags(one.get("TagList"))
         final = tags.get(_FINAL)
         groups = one.get("VpcSecurityGroups", ())
         parameters = one.get("DBParameterGroups") or [{}]
@@ -330,7 +330,7 @@ class RdsInstance(InService):
         if answer is None or not answer["DBInstances"]:
             return
         [there] = answer["DBInstances"]
-        final = widened(tags_in(there.get("TagList"))).get(_FINAL)
+        final = told_tags(there.get("TagList")).get(_FINAL)
         if final is None:
             raise StepFailed(
                 f"the database {id} is not deleted: what is to become of its data is not written down",
@@ -375,7 +375,7 @@ class RdsInstance(InService):
         return [
             str(one["DBInstanceIdentifier"])
             for one in instances
-            if is_made_by(world, widened(tags_in(one.get("TagList"))))
+            if is_made_by(world, told_tags(one.get("TagList")))
         ]
 
     def foretold(self, place: Place) -> Values:

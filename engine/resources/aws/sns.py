@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, tags_in, widened
+from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, told_tags
 from engine.by_hand import assign, aws, json_word, told, word
 from engine.errors import StepFailed
 from engine.refs import Ref, Unknown
@@ -240,7 +240,7 @@ class SnsTopic(InService):
             return []
         arn = f"arn:aws:sns:{world.aws.region}:{world.aws.account_id()}:{world.job.foreseen}"
         answer = quietly(world, "sns", "list_tags_for_resource", ResourceArn=arn)
-        made = answer is not None and is_made_by(world, widened(tags_in(answer["Tags"])))
+        made = answer is not None and is_made_by(world, told_tags(answer["Tags"]))
         return [arn] if made else []
 
     def foreseen(self) -> str | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from engine.aws.tags import is_made_by, narrow, tags_for, tags_in, widened
+from engine.aws.tags import is_made_by, narrow, tags_for, told_tags
 from engine.by_hand import assign, aws, json_word, told, word
 from engine.errors import StepFailed
 from engine.refs import Ref, Unknown
@@ -144,7 +144,7 @@ class SqsQueue(InService):
     @classmethod
     def _made(cls, world: World, url: str) -> bool:
         answer = quietly(world, "sqs", "list_queue_tags", QueueUrl=url)
-        return answer is not None and is_made_by(world, widened(tags_in(answer.get("Tags"))))
+        return answer is not None and is_made_by(world, told_tags(answer.get("Tags")))
 
     def _attributes(self) -> dict[str, str]:
         found = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, narrow, readable, tag_list, tags_for, tags_in, widened
+from engine.aws.tags import is_made_by, narrow, readable, tag_list, tags_for, told_tags
 from engine.by_hand import aws, json_word, options, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
@@ -281,7 +281,7 @@ class EcrRepository(TaggedByArn):
 
 
 def _tags(world: World, arn: str) -> dict[str, str]:
-    return widened(tags_in(or_nothing(world, "list_tags_for_resource", resourceArn=arn).get("tags")))
+    return told_tags(or_nothing(world, "list_tags_for_resource", resourceArn=arn).get("tags"))
 
 
 def _values(world: World, found: Mapping[str, Any]) -> Values:

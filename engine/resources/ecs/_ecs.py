@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 from pydantic import BeforeValidator, Field
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import narrow, tags_for, tags_in, widened
+from engine.aws.tags import narrow, tags_for
 from engine.by_hand import word
 from engine.resource import Fields, Id, Values
 from engine.resources.aws._aws import insist, shaped
@@ -107,11 +107,6 @@ def token(world: World) -> str | None:
 def new_tags(world: World) -> list[dict[str, str]]:
     """The tags of a thing made now, in the form of ECS's requests."""
     return [{"key": key, "value": text} for key, text in narrow(tags_for(world)).items()]
-
-
-def told_tags(given: Sequence[Mapping[str, str]] | None) -> dict[str, str]:
-    """The tags that ECS tells of a thing, as they were before they were narrowed."""
-    return widened(tags_in(given))
 
 
 def in_chunks(ids: Iterable[str], size: int) -> list[list[str]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, readable
+from engine.aws.tags import is_made_by, readable, told_tags
 from engine.by_hand import assign, aws, filled, json_word, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
@@ -23,7 +23,6 @@ from engine.resources.ecs._ecs import (
     once_settled,
     strategy_request,
     strategy_words,
-    told_tags,
 )
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, narrow, readable
+from engine.aws.tags import is_made_by, narrow, readable, told_tags
 from engine.by_hand import assign, aws, filled, json_word, told, word
 from engine.errors import StepFailed
 from engine.refs import Unknown, holds_unknown
@@ -27,7 +27,7 @@ from engine.resources.ecs._containers import (
     volume_words,
     whole_volume,
 )
-from engine.resources.ecs._ecs import InEcs, Name, ask, new_tags, once_settled, told_tags
+from engine.resources.ecs._ecs import InEcs, Name, ask, new_tags, once_settled
 from engine.tags import ADDRESS, LAB
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, readable
+from engine.aws.tags import is_made_by, readable, told_tags
 from engine.by_hand import assign, itself, json_word, told, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
@@ -36,7 +36,6 @@ from engine.resources.ecs._ecs import (
     strategy_request,
     strategy_words,
     token,
-    told_tags,
     why_stopped,
 )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, readable
+from engine.aws.tags import is_made_by, readable, told_tags
 from engine.by_hand import assign, filled, itself, json_word, told, word
 from engine.errors import StepFailed
 from engine.resource import Fields, Fixed, Id, Output, Place, Unread, Values, plain
@@ -32,7 +32,6 @@ from engine.resources.ecs._ecs import (
     public_addresses,
     short,
     strategy_request,
-    told_tags,
     why_stopped,
 )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from pydantic import field_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, narrow, readable, tags_for, widened
+from engine.aws.tags import is_made_by, narrow, readable, tags_for, told_tags
 from engine.errors import HalfMade, StepFailed
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Values
@@ -81,7 +81,7 @@ class InEks(TaggedByArn):
             described = cls.described(world, id)
             if described is not None and described["status"] != "DELETING":
                 arn = described["arn" if cls.noun == "cluster" else f"{cls.answer}Arn"]
-                tags = readable(widened(described.get("tags") or {}))
+                tags = readable(told_tags(described.get("tags")))
                 found[id] = {"id": id, "arn": arn, **cls.seen(described), "tags": tags}
         return found
 
@@ -175,7 +175,7 @@ class InEks(TaggedByArn):
     def find(cls, world: World) -> list[str]:
         """What bears the foreseen name, where it bears the job's tags."""
         described = cls.described(world, world.job.foreseen) if world.job.foreseen else None
-        if described is None or not is_made_by(world, widened(described.get("tags") or {})):
+        if described is None or not is_made_by(world, told_tags(described.get("tags"))):
             return []
         return [world.job.foreseen]
 

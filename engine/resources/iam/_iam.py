@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from pydantic import AfterValidator, BeforeValidator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, tags_in, widened
+from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, told_tags
 from engine.errors import StepFailed
 from engine.refs import holds_unknown
 from engine.resource import Fixed, Values, plain
@@ -354,7 +354,7 @@ def tags_sent(world: World, more: Mapping[str, str] | None = None) -> list[dict[
 
 def tags_read(thing: Mapping[str, Any]) -> dict[str, str]:
     """All tags of a thing as they were meant."""
-    return widened(tags_in(thing.get("Tags")))
+    return told_tags(thing.get("Tags"))
 
 
 def tagging_of(sort: str, whose: str) -> Tagging:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import tags_in, widened
+from engine.aws.tags import told_tags
 from engine.errors import StepFailed
 from engine.resources.aws._aws import insist
 
@@ -125,7 +125,7 @@ def bucket_tags(world: World, name: str) -> dict[str, str] | None:
         if error.code != "NoSuchTagSet":
             raise
         return {}
-    return widened(tags_in(answer["TagSet"]))
+    return told_tags(answer["TagSet"])
 
 
 def count_of(world: World, bucket: str) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from pydantic import Field, field_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, narrow, readable, tag_list, tags_for, tags_in, widened
+from engine.aws.tags import is_made_by, narrow, readable, tag_list, tags_for, told_tags
 from engine.by_hand import json_word, told, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
@@ -307,7 +307,7 @@ def ask(world: World, operation: str, **params: Any) -> dict[str, Any]:
 
 def tags_by_arn(world: World, arn: str) -> dict[str, str]:
     """All tags of a thing, as they were meant (ListTags)."""
-    return widened(tags_in(world.aws.pages("sagemaker", "list_tags", "Tags", ResourceArn=arn)))
+    return told_tags(world.aws.pages("sagemaker", "list_tags", "Tags", ResourceArn=arn))
 
 
 def missing(error: AwsError) -> bool:
