@@ -10,7 +10,8 @@ import pytest
 from engine.aws.errors import AwsError
 from engine.errors import HalfMade, StepFailed
 from engine.k8s import Ref, reach
-from engine.resources.eks.clusters import EksCluster, _k8s
+from engine.resources.eks import _k8s
+from engine.resources.eks.clusters import EksCluster
 from engine.resources.eks.manifests import K8s
 from engine.resources.eks.nodes import EksFargateProfile, EksNodegroup
 from tests.kinds.aws_examples.eks import a_cluster, a_cluster_with_nodes, role_arn, web
