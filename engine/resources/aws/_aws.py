@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from pydantic import AfterValidator
 
 from engine.aws.errors import AwsError
+from engine.aws.tags import is_made_by
 from engine.errors import HalfMade, LabctlError, StepFailed
 
 if TYPE_CHECKING:
@@ -93,6 +94,26 @@ def insist(
         raise
     except StepFailed as error:
         raise (refusals[-1] if refusals else error) from None
+
+
+def unless_gone(act: Callable[[], T], *codes: str) -> T | None:
+    """What `act` gives; None where what it is about is not there, or where the refusal is one of `codes`."""
+    try:
+        return act()
+    except AwsError as error:
+        if not error.not_found and error.code not in codes:
+            raise
+        return None
+
+
+def ours(world: World, tags_of: Callable[[str], Mapping[str, str] | None]) -> list[str]:
+    """For `find` of what has a name: the foreseen one, where its tags say that this create made it.
+
+    `tags_of` is asked for the tags of what has that name; None where there is nothing.
+    """
+    name = world.job.foreseen
+    tags = tags_of(name) if name else None
+    return [name] if tags is not None and is_made_by(world, tags) else []
 
 
 def finish(world: World, id: str, step: Callable[[], object]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from engine.aws.errors import AwsError
 from engine.errors import HalfMade, StepFailed
 from engine.resources._documents import UNTOLD, holds, merged
-from engine.resources.aws._aws import insist, seconds
+from engine.resources.aws._aws import insist, seconds, unless_gone
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -125,12 +125,9 @@ def ask(world: World, operation: str, **params: Any) -> dict[str, Any]:
 
 def described(world: World, type_name: str, identifier: str) -> dict[str, Any] | None:
     """GetResource: the properties of one resource; None where there is none."""
-    try:
-        answer = ask(world, "get_resource", TypeName=type_name, Identifier=identifier)
-    except AwsError as error:
-        if error.not_found:
-            return None
-        raise
+    answer = unless_gone(lambda: ask(world, "get_resource", TypeName=type_name, Identifier=identifier))
+    if answer is None:
+        return None
     found: dict[str, Any] = json.loads(answer["ResourceDescription"]["Properties"])
     return found
 

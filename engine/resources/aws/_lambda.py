@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.aws.errors import AwsError
 from engine.aws.tags import readable, told_tags
 from engine.errors import StepFailed
 from engine.resource import Values
-from engine.resources.aws._aws import insist, seconds
+from engine.resources.aws._aws import insist, seconds, unless_gone
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -41,12 +40,7 @@ def settled(world: World, act: Any) -> dict[str, Any]:
 
 def found(world: World, name: str) -> dict[str, Any] | None:
     """What GetFunction tells; None where there is no such function."""
-    try:
-        return ask(world, "get_function", FunctionName=name)
-    except AwsError as error:
-        if not error.not_found:
-            raise
-        return None
+    return unless_gone(lambda: ask(world, "get_function", FunctionName=name))
 
 
 def tags_seen(there: Mapping[str, Any]) -> dict[str, str]:

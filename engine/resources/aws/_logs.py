@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import LAB, TOKEN, narrow, tags_for, told_tags
+from engine.resources.aws._aws import unless_gone
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -57,9 +58,4 @@ def remove(world: World, name: str) -> None:
 
 def _ask(world: World, operation: str, **params: Any) -> dict[str, Any]:
     """A request to CloudWatch Logs; that the thing is not there (any more) is fine."""
-    try:
-        return world.aws.call("logs", operation, retry=True, **params)
-    except AwsError as error:
-        if not error.not_found:
-            raise
-        return {}
+    return unless_gone(lambda: world.aws.call("logs", operation, retry=True, **params)) or {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.aws.errors import AwsError
+from engine.resources.aws._aws import unless_gone
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -21,11 +21,5 @@ def short(name: str) -> str:
 
 def records(world: World, zone: str) -> list[dict[str, Any]]:
     """The records of a zone (ListResourceRecordSets); none where there is no such zone."""
-    try:
-        return world.aws.pages(
-            "route53", "list_resource_record_sets", "ResourceRecordSets", HostedZoneId=zone
-        )
-    except AwsError as error:
-        if not error.not_found:
-            raise
-        return []
+    listing = ("route53", "list_resource_record_sets", "ResourceRecordSets")
+    return unless_gone(lambda: world.aws.pages(*listing, HostedZoneId=zone)) or []

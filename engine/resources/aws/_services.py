@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from engine.aws.errors import AwsError
 from engine.aws.tags import readable, told_tags
-from engine.resources.aws._aws import insist
+from engine.resources.aws._aws import insist, unless_gone
 from engine.resources.aws._tagging import Tagged
 
 if TYPE_CHECKING:
@@ -33,12 +32,7 @@ def ask(world: World, service: str, operation: str, **params: Any) -> dict[str, 
 
 def quietly(world: World, service: str, operation: str, *codes: str, **params: Any) -> dict[str, Any] | None:
     """A request about what may be gone; None where it is, or where the refusal is one of `codes`."""
-    try:
-        return ask(world, service, operation, **params)
-    except AwsError as error:
-        if not error.not_found and error.code not in codes:
-            raise
-        return None
+    return unless_gone(lambda: ask(world, service, operation, **params), *codes)
 
 
 def settled(

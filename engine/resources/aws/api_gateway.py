@@ -14,7 +14,7 @@ from engine.aws.tags import is_made_by, narrow, readable, tags_for, told_tags
 from engine.by_hand import assign, aws, json_word, told, variable, word
 from engine.refs import Ref, Unknown, holds_unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Values, plain
-from engine.resources.aws._aws import finish, iam_actions
+from engine.resources.aws._aws import finish, iam_actions, unless_gone
 from engine.resources.aws._tagging import TaggedByArn, Tagging
 
 if TYPE_CHECKING:
@@ -211,11 +211,8 @@ class ApiGateway(TaggedByArn):
     @classmethod
     def delete(cls, world: World, id: str) -> None:
         """DeleteApi with all that is in it, and the permissions to invoke its functions."""
-        try:
-            functions = list(_integrations(world, id))
-        except AwsError as error:
-            if not error.not_found:
-                raise
+        functions = unless_gone(lambda: list(_integrations(world, id)))
+        if functions is None:
             return
         for function in functions:
             _forbid(world, id, function)
@@ -294,11 +291,7 @@ def _ask(world: World, operation: str, **params: Any) -> dict[str, Any]:
 
 
 def _quietly(world: World, operation: str, **params: Any) -> None:
-    try:
-        _ask(world, operation, **params)
-    except AwsError as error:
-        if not error.not_found:
-            raise
+    unless_gone(lambda: _ask(world, operation, **params))
 
 
 def _integrations(world: World, id: str) -> dict[str, str]:
@@ -346,24 +339,14 @@ def _forbid(world: World, id: str, function: str) -> None:
     """RemovePermission; neither the permission nor the function need be there any more."""
     if not _ARN.fullmatch(function):
         return
-    try:
-        statement = _statement(id)
-        world.aws.call(
-            "lambda", "remove_permission", retry=True, FunctionName=function, StatementId=statement
-        )
-    except AwsError as error:
-        if not error.not_found:
-            raise
+    asked = {"FunctionName": function, "StatementId": _statement(id)}
+    unless_gone(lambda: world.aws.call("lambda", "remove_permission", retry=True, **asked))
 
 
 def _may_invoke(world: World, id: str, function: str) -> bool:
-    try:
-        policy = world.aws.call("lambda", "get_policy", FunctionName=function)["Policy"]
-    except AwsError as error:
-        if not error.not_found:
-            raise
-        return False
-    return any(one.get("Sid") == _statement(id) for one in json.loads(policy)["Statement"])
+    answer = unless_gone(lambda: world.aws.call("lambda", "get_policy", FunctionName=function))
+    statements = json.loads(answer["Policy"])["Statement"] if answer else ()
+    return any(one.get("Sid") == _statement(id) for one in statements)
 
 
 def _values(world: World, api: Mapping[str, Any]) -> Values:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, narrow, readable, tag_list, tags_for, told_tags
+from engine.aws.tags import narrow, readable, tag_list, tags_for, told_tags
 from engine.by_hand import json_word, word
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Values, plain
-from engine.resources.aws._aws import iam_actions
+from engine.resources.aws._aws import iam_actions, ours, unless_gone
 from engine.resources.aws._tagging import TaggedByArn, Tagging
 
 if TYPE_CHECKING:
@@ -288,9 +287,7 @@ class Budget(TaggedByArn):
     @classmethod
     def find(cls, world: World) -> list[str]:
         """The one of the name that the create was for, if its tags say that this create made it."""
-        name = world.job.foreseen
-        tags = _tags(world, name) if name else None
-        return [name] if tags is not None and is_made_by(world, tags) else []
+        return ours(world, lambda name: _tags(world, name))
 
     def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
         """This budget alone."""
@@ -344,11 +341,7 @@ def _ask(world: World, operation: str, *, retry: bool = True, **params: Any) -> 
 
 
 def _quietly(world: World, operation: str, **params: Any) -> None:
-    try:
-        _ask(world, operation, **params)
-    except AwsError as error:
-        if not error.not_found:
-            raise
+    unless_gone(lambda: _ask(world, operation, **params))
 
 
 def _arn(world: World, name: str) -> str:
@@ -357,13 +350,8 @@ def _arn(world: World, name: str) -> str:
 
 def _tags(world: World, name: str) -> dict[str, str] | None:
     """All its tags; None where there is no such budget."""
-    try:
-        answer = _send(world, "list_tags_for_resource", ResourceARN=_arn(world, name))
-    except AwsError as error:
-        if not error.not_found:
-            raise
-        return None
-    return told_tags(answer.get("ResourceTags"))
+    answer = unless_gone(lambda: _send(world, "list_tags_for_resource", ResourceARN=_arn(world, name)))
+    return None if answer is None else told_tags(answer.get("ResourceTags"))
 
 
 def _alerts(world: World, name: str) -> list[dict[str, Any]]:

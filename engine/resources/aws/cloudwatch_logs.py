@@ -11,7 +11,7 @@ from engine.by_hand import aws, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Place, Values
-from engine.resources.aws._aws import finish, shaped
+from engine.resources.aws._aws import finish, ours, shaped, unless_gone
 from engine.resources.aws._tagging import TaggedByArn, Tagging
 
 if TYPE_CHECKING:
@@ -114,11 +114,7 @@ class CloudwatchLogGroup(TaggedByArn):
     @classmethod
     def delete(cls, world: World, id: str) -> None:
         """DeleteLogGroup: with all that was logged."""
-        try:
-            _ask(world, "delete_log_group", logGroupName=id)
-        except AwsError as error:
-            if not error.not_found:
-                raise
+        unless_gone(lambda: _ask(world, "delete_log_group", logGroupName=id))
 
     def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
         """This group alone; lists are of all."""
@@ -143,10 +139,12 @@ class CloudwatchLogGroup(TaggedByArn):
     @classmethod
     def find(cls, world: World) -> list[str]:
         """The group of the foreseen name, where its tags are those that CreateLogGroup was sent with."""
-        groups = _described(world, [world.job.foreseen] if world.job.foreseen else [])
-        return [
-            str(group["logGroupName"]) for group in groups if is_made_by(world, _tags(world, _arn(group)))
-        ]
+
+        def tags_of(name: str) -> dict[str, str] | None:
+            groups = _described(world, [name])
+            return _tags(world, _arn(groups[0])) if groups else None
+
+        return ours(world, tags_of)
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws logs create-log-group`, `put-retention-policy`, `delete-log-group`."""

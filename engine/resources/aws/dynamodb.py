@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, told_tags
+from engine.aws.tags import narrow, tag_list, tags_for, told_tags
 from engine.by_hand import aws, json_word, told, word
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Output, Place, Values, plain
-from engine.resources.aws._aws import finish, iam_actions, insist, seconds
+from engine.resources.aws._aws import finish, iam_actions, insist, ours, seconds
 from engine.resources.aws._services import InService, ask, given, quietly
 from engine.resources.aws._tagging import Tagging
 
@@ -305,13 +305,15 @@ class DynamodbTable(InService):
     @classmethod
     def find(cls, world: World) -> list[str]:
         """The one of the name that the create was for, if its tags say that this create made it."""
-        name = world.job.foreseen
-        answer = quietly(world, "dynamodb", "describe_table", TableName=name) if name else None
-        if answer is None or answer["Table"]["TableStatus"] == "DELETING":
-            return []
-        arn = answer["Table"]["TableArn"]
-        tags = world.aws.pages("dynamodb", "list_tags_of_resource", "Tags", ResourceArn=arn)
-        return [name] if is_made_by(world, told_tags(tags)) else []
+
+        def tags_of(name: str) -> dict[str, str] | None:
+            answer = quietly(world, "dynamodb", "describe_table", TableName=name)
+            if answer is None or answer["Table"]["TableStatus"] == "DELETING":
+                return None
+            arn = answer["Table"]["TableArn"]
+            return told_tags(world.aws.pages("dynamodb", "list_tags_of_resource", "Tags", ResourceArn=arn))
+
+        return ours(world, tags_of)
 
     def foretold(self, place: Place) -> Values:
         """Its ARN."""

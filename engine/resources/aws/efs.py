@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, told_tags
 from engine.by_hand import assign, aws, json_word, told, variable, word
 from engine.refs import Ref, Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Values, plain
-from engine.resources.aws._aws import finish, iam_actions, insist, seconds
+from engine.resources.aws._aws import finish, iam_actions, insist, seconds, unless_gone
 from engine.resources.aws._services import InService, ask, given, quietly
 from engine.resources.aws._tagging import Tagging
 
@@ -206,12 +205,9 @@ class Efs(InService):
     @classmethod
     def delete(cls, world: World, id: str) -> None:
         """DeleteMountTarget for each, then DeleteFileSystem, its files with it."""
-        try:
-            targets = {target["MountTargetId"] for target in _targets(world, id)}
-        except AwsError as error:
-            if error.not_found:
-                return
-            raise
+        targets = unless_gone(lambda: {target["MountTargetId"] for target in _targets(world, id)})
+        if targets is None:
+            return
         for target in targets:
             quietly(world, "efs", "delete_mount_target", MountTargetId=target)
         _until_gone(world, id, targets)

@@ -19,7 +19,7 @@ from engine.refs import UNKNOWN, Unknown, holds_unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Values, plain
 from engine.resources._archives import zip_of
 from engine.resources.aws import _logs
-from engine.resources.aws._aws import finish, iam_actions, once_propagated
+from engine.resources.aws._aws import finish, iam_actions, once_propagated, ours, unless_gone
 from engine.resources.aws._lambda import (
     CODE,
     ask,
@@ -378,11 +378,7 @@ class LambdaFunction(TaggedByArn):
         """DeleteFunction with all versions, and its log group; waits for its network interfaces to go."""
         there = found(world, id)
         in_vpc = bool(there and (there["Configuration"].get("VpcConfig") or {}).get("SubnetIds"))
-        try:
-            settled(world, lambda: ask(world, "delete_function", FunctionName=id))
-        except AwsError as error:
-            if not error.not_found:
-                raise
+        unless_gone(lambda: settled(world, lambda: ask(world, "delete_function", FunctionName=id)))
         _logs.remove(world, f"/aws/lambda/{id}")
         if in_vpc:
             await_interfaces(world, id)
@@ -390,8 +386,12 @@ class LambdaFunction(TaggedByArn):
     @classmethod
     def find(cls, world: World) -> list[str]:
         """The function of the foreseen name, where its tags are those of the create."""
-        there = found(world, world.job.foreseen) if world.job.foreseen else None
-        return [world.job.foreseen] if there and is_made_by(world, tags_seen(there)) else []
+
+        def tags_of(name: str) -> dict[str, str] | None:
+            there = found(world, name)
+            return None if there is None else tags_seen(there)
+
+        return ours(world, tags_of)
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`zip`, `aws lambda create-function`, `update-function-code`, `update-function-configuration`."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, told_tags
+from engine.aws.tags import narrow, tag_list, tags_for, told_tags
 from engine.by_hand import aws, told, word
 from engine.errors import StepFailed
 from engine.resource import Fixed, Id, Output, Place, Secret, Unread, Values
-from engine.resources.aws._aws import finish, iam_actions, insist, seconds
+from engine.resources.aws._aws import finish, iam_actions, insist, ours, seconds
 from engine.resources.aws._rds_prices import hourly
 from engine.resources.aws._services import InService, ask, given, quietly
 from engine.resources.aws._tagging import Tagging
@@ -369,14 +369,13 @@ class RdsInstance(InService):
     @classmethod
     def find(cls, world: World) -> list[str]:
         """The one of the identifier that the create was for, if its tags say that this create made it."""
-        name = world.job.foreseen
-        answer = quietly(world, "rds", "describe_db_instances", DBInstanceIdentifier=name) if name else None
-        instances = (answer or {}).get("DBInstances", ())
-        return [
-            str(one["DBInstanceIdentifier"])
-            for one in instances
-            if is_made_by(world, told_tags(one.get("TagList")))
-        ]
+
+        def tags_of(name: str) -> dict[str, str] | None:
+            answer = quietly(world, "rds", "describe_db_instances", DBInstanceIdentifier=name)
+            instances = answer["DBInstances"] if answer else []
+            return told_tags(instances[0].get("TagList")) if instances else None
+
+        return ours(world, tags_of)
 
     def foretold(self, place: Place) -> Values:
         """Its ARN."""

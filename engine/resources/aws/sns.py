@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, told_tags
+from engine.aws.tags import narrow, tag_list, tags_for, told_tags
 from engine.by_hand import assign, aws, json_word, told, word
 from engine.errors import StepFailed
 from engine.refs import Ref, Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Values, plain
-from engine.resources.aws._aws import finish, iam_actions
+from engine.resources.aws._aws import finish, iam_actions, ours
 from engine.resources.aws._messaging import as_text, check_name
 from engine.resources.aws._policy import canonical, document
 from engine.resources.aws._services import InService, ask, given, quietly, settled
@@ -236,12 +236,15 @@ class SnsTopic(InService):
     @classmethod
     def find(cls, world: World) -> list[str]:
         """The one of the name that the create was for, if its tags say that this create made it."""
-        if not world.job.foreseen:
-            return []
-        arn = f"arn:aws:sns:{world.aws.region}:{world.aws.account_id()}:{world.job.foreseen}"
-        answer = quietly(world, "sns", "list_tags_for_resource", ResourceArn=arn)
-        made = answer is not None and is_made_by(world, told_tags(answer["Tags"]))
-        return [arn] if made else []
+
+        def arn(name: str) -> str:
+            return f"arn:aws:sns:{world.aws.region}:{world.aws.account_id()}:{name}"
+
+        def tags_of(name: str) -> dict[str, str] | None:
+            answer = quietly(world, "sns", "list_tags_for_resource", ResourceArn=arn(name))
+            return told_tags(answer["Tags"]) if answer else None
+
+        return [arn(name) for name in ours(world, tags_of)]
 
     def foreseen(self) -> str | None:
         """Its name, in which its ARN ends."""

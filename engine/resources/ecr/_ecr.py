@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine.aws.errors import AwsError
+from engine.resources.aws._aws import unless_gone
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -18,21 +18,12 @@ def ask(world: World, operation: str, **params: Any) -> dict[str, Any]:
 
 def quietly(world: World, operation: str, **params: Any) -> None:
     """The same; that the thing is not there is fine."""
-    try:
-        ask(world, operation, **params)
-    except AwsError as error:
-        if not error.not_found:
-            raise
+    or_nothing(world, operation, **params)
 
 
 def or_nothing(world: World, operation: str, **params: Any) -> dict[str, Any]:
     """The same; nothing where the thing is not there."""
-    try:
-        return ask(world, operation, **params)
-    except AwsError as error:
-        if not error.not_found:
-            raise
-        return {}
+    return unless_gone(lambda: ask(world, operation, **params)) or {}
 
 
 def repositories(world: World, names: Sequence[str]) -> list[dict[str, Any]]:

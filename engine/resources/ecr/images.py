@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from pydantic import Field, field_validator
 
-from engine.aws.errors import AwsError
 from engine.by_hand import options, told, variable, word
 from engine.docker import Docker, Login
 from engine.errors import StepFailed, Unreachable
@@ -21,7 +20,7 @@ from engine.local_files import LocalFolder
 from engine.refs import UNKNOWN, Unknown, holds_unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Resource, Values
 from engine.resources._archives import tar_of
-from engine.resources.aws._aws import iam_actions
+from engine.resources.aws._aws import iam_actions, unless_gone
 from engine.resources.ecr._ecr import ask, quietly, repositories
 
 if TYPE_CHECKING:
@@ -294,15 +293,8 @@ def _login(world: World) -> Login:
 
 def _images(world: World, repository: str) -> list[dict[str, Any]]:
     """The images of a repository that have tags."""
-    only = {"tagStatus": "TAGGED"}
-    try:
-        return world.aws.pages(
-            "ecr", "describe_images", "imageDetails", repositoryName=repository, filter=only
-        )
-    except AwsError as error:
-        if not error.not_found:
-            raise
-        return []
+    asked = {"repositoryName": repository, "filter": {"tagStatus": "TAGGED"}}
+    return unless_gone(lambda: world.aws.pages("ecr", "describe_images", "imageDetails", **asked)) or []
 
 
 def _mark(image: Mapping[str, Any]) -> re.Match[str] | None:

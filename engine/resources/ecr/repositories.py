@@ -14,7 +14,7 @@ from engine.by_hand import aws, json_word, options, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Values
-from engine.resources.aws._aws import finish, iam_actions
+from engine.resources.aws._aws import finish, iam_actions, ours
 from engine.resources.aws._policy import canonical, document
 from engine.resources.aws._tagging import TaggedByArn, Tagging
 from engine.resources.ecr._ecr import ask, or_nothing, quietly, repositories
@@ -217,12 +217,12 @@ class EcrRepository(TaggedByArn):
     @classmethod
     def find(cls, world: World) -> list[str]:
         """The repository of the foreseen name, where its tags are those of the create."""
-        name = world.job.foreseen
-        return [
-            found["repositoryName"]
-            for found in repositories(world, [name] if name else [])
-            if is_made_by(world, _tags(world, found["repositoryArn"]))
-        ]
+
+        def tags_of(name: str) -> dict[str, str] | None:
+            found = repositories(world, [name])
+            return _tags(world, found[0]["repositoryArn"]) if found else None
+
+        return ours(world, tags_of)
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws ecr create-repository`, and what its settings need."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import field_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, narrow, readable, tags_for, told_tags
+from engine.aws.tags import narrow, readable, tags_for, told_tags
 from engine.errors import HalfMade, StepFailed
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Values
-from engine.resources.aws._aws import iam_actions, insist, once_propagated, seconds
+from engine.resources.aws._aws import iam_actions, insist, once_propagated, ours, seconds, unless_gone
 from engine.resources.aws._tagging import TaggedByArn, Tagging
 
 if TYPE_CHECKING:
@@ -65,13 +65,8 @@ class InEks(TaggedByArn):
     @classmethod
     def described(cls, world: World, id: str) -> dict[str, Any] | None:
         """DescribeNOUN of one; None where there is none."""
-        try:
-            found: dict[str, Any] = ask(world, f"describe_{cls.noun}", **cls.named(id))[cls.answer]
-        except AwsError as error:
-            if error.not_found:
-                return None
-            raise
-        return found
+        answer = unless_gone(lambda: ask(world, f"describe_{cls.noun}", **cls.named(id)))
+        return None if answer is None else dict(answer[cls.answer])
 
     @classmethod
     def read_many(cls, world: World, ids: Sequence[str]) -> dict[str, Values]:
@@ -129,13 +124,8 @@ class InEks(TaggedByArn):
     @classmethod
     def updated(cls, world: World, id: str, operation: str, **params: Any) -> None:
         """An update, until DescribeUpdate says that it was successful."""
-        answer = insist(
-            world,
-            lambda: world.aws.call("eks", operation, retry=bool(token(world)), **params, **token(world)),
-            _is_busy,
-            what="EKS to finish what it does with it now",
-            timeout=_BUSY_TAKES,
-        )
+        request = {"retry": bool(token(world)), **params, **token(world)}
+        answer = _once_idle(world, lambda: world.aws.call("eks", operation, **request))
         asked = {"name": params.get("name") or params["clusterName"], "updateId": answer["update"]["id"]}
         if "nodegroupName" in params:
             asked["nodegroupName"] = params["nodegroupName"]
@@ -155,17 +145,8 @@ class InEks(TaggedByArn):
     @classmethod
     def removed(cls, world: World, id: str) -> None:
         """DeleteNOUN, until it is gone; quiet where it is gone already."""
-        try:
-            insist(
-                world,
-                lambda: ask(world, f"delete_{cls.noun}", **cls.named(id)),
-                _is_busy,
-                what="EKS to finish what it does with it now",
-                timeout=_BUSY_TAKES,
-            )
-        except AwsError as error:
-            if not error.not_found:
-                raise
+        operation, named = f"delete_{cls.noun}", cls.named(id)
+        if unless_gone(lambda: _once_idle(world, lambda: ask(world, operation, **named))) is None:
             return
         status = cls.at_rest(world, id)
         if status is not None:
@@ -174,10 +155,12 @@ class InEks(TaggedByArn):
     @classmethod
     def find(cls, world: World) -> list[str]:
         """What bears the foreseen name, where it bears the job's tags."""
-        described = cls.described(world, world.job.foreseen) if world.job.foreseen else None
-        if described is None or not is_made_by(world, told_tags(described.get("tags"))):
-            return []
-        return [world.job.foreseen]
+
+        def tags_of(id: str) -> dict[str, str] | None:
+            described = cls.described(world, id)
+            return None if described is None else told_tags(described.get("tags"))
+
+        return ours(world, tags_of)
 
 
 class OfCluster(InEks):
@@ -231,6 +214,11 @@ def actions(noun: str, more: str = "") -> tuple[str, ...]:
     """The IAM actions of a kind named so (`Cluster`), and `more` of EKS's."""
     own = f"Create{noun} Describe{noun} Delete{noun} TagResource UntagResource {more}"
     return iam_actions("eks", own) + iam_actions("iam", "CreateServiceLinkedRole GetRole PassRole")
+
+
+def _once_idle(world: World, act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    what = "EKS to finish what it does with it now"
+    return insist(world, act, _is_busy, what=what, timeout=_BUSY_TAKES)
 
 
 def _is_busy(error: AwsError) -> bool:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator
 
-from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, told_tags
+from engine.aws.tags import narrow, tag_list, tags_for, told_tags
 from engine.errors import StepFailed
 from engine.refs import holds_unknown
 from engine.resource import Fixed, Values, plain
-from engine.resources.aws._aws import insist, once_propagated
+from engine.resources.aws._aws import insist, once_propagated, ours, unless_gone
 from engine.resources.aws._policy import canonical, document
 from engine.resources.aws._services import InService
 from engine.resources.aws._tagging import Tagging
@@ -207,22 +206,12 @@ def settled(world: World, operation: str, **params: Any) -> dict[str, Any]:
 
 def quietly(world: World, operation: str, **params: Any) -> dict[str, Any] | None:
     """A request about something that may be gone; None where it is."""
-    try:
-        return ask(world, operation, **params)
-    except AwsError as error:
-        if not error.not_found:
-            raise
-        return None
+    return unless_gone(lambda: ask(world, operation, **params))
 
 
 def listed(world: World, operation: str, key: str, **params: Any) -> list[dict[str, Any]]:
     """All that a list call tells below `key` of something that may be gone; nothing where it is."""
-    try:
-        return world.aws.pages("iam", operation, key, **params)
-    except AwsError as error:
-        if not error.not_found:
-            raise
-        return []
+    return unless_gone(lambda: world.aws.pages("iam", operation, key, **params)) or []
 
 
 def details(world: World, sort: str) -> list[dict[str, Any]]:
@@ -321,14 +310,10 @@ class Bearer:
 
     def strip(self, world: World) -> None:
         """Detach and delete all its policies; quiet where it is gone."""
-        try:
-            for arn in self._managed(world):
-                quietly(world, f"detach_{self.sort}_policy", **self._whose, PolicyArn=arn)
-            for name in self._inline(world):
-                quietly(world, f"delete_{self.sort}_policy", **self._whose, PolicyName=name)
-        except AwsError as error:
-            if not error.not_found:
-                raise
+        for arn in unless_gone(lambda: self._managed(world)) or ():
+            quietly(world, f"detach_{self.sort}_policy", **self._whose, PolicyArn=arn)
+        for name in unless_gone(lambda: self._inline(world)) or ():
+            quietly(world, f"delete_{self.sort}_policy", **self._whose, PolicyName=name)
 
 
 def attached(detail: Mapping[str, Any]) -> list[str]:
@@ -406,12 +391,15 @@ class InIam(InService):
     @classmethod
     def find(cls, world: World) -> list[str]:
         """The one of the name that the create was for, if its tags say that this create made it."""
-        name = world.job.foreseen
-        answer = quietly(world, f"get_{cls._sort}", **{cls.tagging.whose: name}) if name else None
-        if answer is None:
-            return []
-        (thing,) = (value for key, value in answer.items() if key != "ResponseMetadata")
-        return [name] if is_made_by(world, tags_read(thing)) else []
+
+        def tags_of(name: str) -> dict[str, str] | None:
+            answer = quietly(world, f"get_{cls._sort}", **{cls.tagging.whose: name})
+            if answer is None:
+                return None
+            (thing,) = (value for key, value in answer.items() if key != "ResponseMetadata")
+            return tags_read(thing)
+
+        return ours(world, tags_of)
 
     def _note_purges(self, values: Values, purges: Mapping[str, str]) -> Values:
         """The values asked for; a last item `others: stay` in lists whose other items are left alone."""

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import Field, field_validator
 
-from engine.aws.tags import is_made_by
 from engine.by_hand import assign, aws, json_word, told, word
 from engine.errors import StepFailed
 from engine.refs import Ref, Unknown
 from engine.resource import Fixed, Output, Place, Values, plain
-from engine.resources.aws._aws import iam_actions
+from engine.resources.aws._aws import iam_actions, ours
 from engine.resources.aws._tagging import Tagging
 from engine.resources.iam._iam import (
     IamPath,
@@ -162,12 +161,15 @@ class IamManagedPolicy(InIam):
     @classmethod
     def find(cls, world: World) -> list[str]:
         """The one of the path and name that the create was for, if its tags say that this create made it."""
-        name = world.job.foreseen
-        if not name:
-            return []
-        arn = f"arn:{partition(world)}:iam::{world.aws.account_id()}:policy{name}"
-        answer = quietly(world, "get_policy", PolicyArn=arn)
-        return [arn] if answer and is_made_by(world, tags_read(answer["Policy"])) else []
+
+        def arn(name: str) -> str:
+            return f"arn:{partition(world)}:iam::{world.aws.account_id()}:policy{name}"
+
+        def tags_of(name: str) -> dict[str, str] | None:
+            answer = quietly(world, "get_policy", PolicyArn=arn(name))
+            return tags_read(answer["Policy"]) if answer else None
+
+        return [arn(name) for name in ours(world, tags_of)]
 
     def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
         """Nearly all of it about this policy alone."""

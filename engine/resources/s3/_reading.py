@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.aws.errors import AwsError
 from engine.aws.tags import readable
 from engine.resource import Values
+from engine.resources.aws._aws import unless_gone
 from engine.resources.aws._policy import document
 from engine.resources.s3 import _rules as rules
 from engine.resources.s3._s3 import bucket_tags, count_of, domain, or_nothing, side_by_side, website_domain
@@ -37,23 +37,13 @@ def read_buckets(world: World, names: Sequence[str]) -> dict[str, Values]:
 
 def _setting(operation: str, *unset: str) -> Callable[[World, str], dict[str, Any] | None]:
     def read(world: World, name: str) -> dict[str, Any] | None:
-        try:
-            return or_nothing(world, operation, *unset, Bucket=name) or {}
-        except AwsError as error:
-            if error.not_found:
-                return None
-            raise
+        return unless_gone(lambda: or_nothing(world, operation, *unset, Bucket=name) or {})
 
     return read
 
 
 def _versions(world: World, name: str) -> dict[str, Any] | None:
-    try:
-        return {"Count": count_of(world, name)}
-    except AwsError as error:
-        if error.not_found:
-            return None
-        raise
+    return unless_gone(lambda: {"Count": count_of(world, name)})
 
 
 _READS: Final[Mapping[str, Callable[[World, str], dict[str, Any] | None]]] = {

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from engine.aws.errors import AwsError
 from engine.errors import LabctlError, LostAnswer, StepFailed
+from engine.resources.aws._aws import unless_gone
 from engine.resources.s3._s3 import (
     BATCH,
     abort,
@@ -244,13 +245,9 @@ def taken(bucket: str, key: str) -> StepFailed:
 
 def abort_all(world: World, bucket: str, key: str) -> None:
     """Forget the unfinished uploads of an object, which are billed like it (ListMultipartUploads)."""
-    try:
-        uploads = world.aws.pages("s3", "list_multipart_uploads", "Uploads", Bucket=bucket, Prefix=key)
-    except AwsError as error:
-        if not error.not_found:
-            raise
-        return
-    for upload in uploads:
+    listing = ("s3", "list_multipart_uploads", "Uploads")
+    uploads = unless_gone(lambda: world.aws.pages(*listing, Bucket=bucket, Prefix=key))
+    for upload in uploads or ():
         if upload["Key"] == key:
             abort(world, bucket, key, upload["UploadId"])
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, narrow, tag_list, tags_for
+from engine.aws.tags import narrow, tag_list, tags_for
 from engine.by_hand import aws, json_word, told, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown, holds_unknown
 from engine.resource import Fixed, Id, Output, Place, Resource, Values
-from engine.resources.aws._aws import finish, iam_actions
+from engine.resources.aws._aws import finish, iam_actions, ours, unless_gone
 from engine.resources.aws._policy import canonical, document
 from engine.resources.s3 import _rules as rules
 from engine.resources.s3._by_hand import settings_by_hand
@@ -378,14 +378,7 @@ class S3Bucket(Resource):
     @classmethod
     def find(cls, world: World) -> list[str]:
         """By its name, if it bears the tags that CreateBucket was sent with."""
-        name = world.job.foreseen
-        try:
-            tags = bucket_tags(world, name) if name else None
-        except AwsError as error:
-            if error.code not in ("AccessDenied", "403"):
-                raise
-            return []
-        return [name] if tags is not None and is_made_by(world, tags) else []
+        return ours(world, lambda name: unless_gone(lambda: bucket_tags(world, name), "AccessDenied", "403"))
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws s3api create-bucket`, and a `put-bucket-…` for each setting."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from pydantic import Field, field_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, narrow, readable, tag_list, tags_for, told_tags
+from engine.aws.tags import narrow, readable, tag_list, tags_for, told_tags
 from engine.by_hand import json_word, told, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Values, plain
-from engine.resources.aws._aws import iam_actions, once_propagated, seconds
+from engine.resources.aws._aws import iam_actions, once_propagated, ours, seconds
 from engine.resources.aws._tagging import TaggedByArn, Tagging
 
 if TYPE_CHECKING:
@@ -244,11 +244,12 @@ class InSagemaker(TaggedByArn):
     @classmethod
     def find(cls, world: World) -> list[str]:
         """What bears the foreseen name, where it bears the job's tags."""
-        described = cls.described(world, world.job.foreseen) if world.job.foreseen else None
-        if described is None:
-            return []
-        tags = tags_by_arn(world, described[f"{cls.camel()}Arn"])
-        return [world.job.foreseen] if is_made_by(world, tags) else []
+
+        def tags_of(name: str) -> dict[str, str] | None:
+            described = cls.described(world, name)
+            return None if described is None else tags_by_arn(world, described[f"{cls.camel()}Arn"])
+
+        return ours(world, tags_of)
 
     @classmethod
     def removed(cls, world: World, name: str) -> bool:
