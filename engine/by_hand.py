@@ -6,11 +6,11 @@ import json
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Self
 
 from engine.change import Change, FieldChange
-from engine.refs import Ref, Unknown
+from engine.refs import Ref, Unknown, unknowns
 from engine.resource import Beside, Resource
 from engine.tags import FIELD as TAGS
 
@@ -124,21 +124,10 @@ def needed(changes: Iterable[Change]) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     for change in changes:
         if change.wanted is not None and (change.looks_up or change.action not in {"keep", "delete"}):
-            for value in _unknowns(change.wanted.wanted()):
+            for value in unknowns(change.wanted.wanted()):
                 for ref in value.refs:
                     found[ref.address].add(ref.output or "id")
     return {address: frozenset(outputs) for address, outputs in found.items()}
-
-
-def _unknowns(value: Any) -> Iterator[Unknown]:
-    if isinstance(value, Unknown):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _unknowns(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _unknowns(item)
 
 
 def commands(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from engine.aws.errors import AwsError
 from engine.errors import HostUnreachable, LabctlError, StepFailed
 from engine.lab import Check
-from engine.refs import Unknown, holds_unknown
+from engine.refs import holds_unknown, unknowns
 
 _LOOKS_EVERY = 0.5
 
@@ -89,19 +89,8 @@ def check(wanted: Check, ways: Ways) -> Checked:
 
 
 def _refs(unknown: list[Any]) -> str:
-    refs = {str(ref) for value in unknown for each in _unknowns(value) for ref in each.refs}
+    refs = {str(ref) for each in unknowns(unknown) for ref in each.refs}
     return ", ".join(sorted(refs)) or "something"
-
-
-def _unknowns(value: Any) -> Iterator[Unknown]:
-    if isinstance(value, Unknown):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _unknowns(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _unknowns(item)
 
 
 def _http(wanted: Check, ways: Ways, seconds: float) -> tuple[bool, str]:

@@ -28,7 +28,6 @@ from engine.kinds import kinds
 from engine.lab import Check, Lab
 from engine.ledger import Event, Ledger
 from engine.ledger.who import who
-from engine.load import Outside, load
 from engine.lookups import answered
 from engine.on_host import OnHost
 from engine.pin import pin
@@ -82,21 +81,10 @@ class Run:
     """Set to finish what is in flight and start nothing new."""
 
 
-def labs_of(request: Request, outside: Outside) -> list[Lab]:
-    """The labs that a request is about: one, or one per student. Raises Invalid with every problem."""
-    return load(
-        request.playbook,
-        request.inventory,
-        variables=request.variables,
-        student=request.student,
-        outside=outside,
-    )
-
-
 def open_labs(session: Session, request: Request) -> list[Site]:
     """The request's labs, loaded with what the world tells, and opened."""
     outside = session.online(request.inventory, partial(_output_of_other, session))
-    return [session.open(lab) for lab in labs_of(request, outside)]
+    return [session.open(lab) for lab in request.labs(outside)]
 
 
 def _output_of_other(session: Session, ledger: Ledger, name: str, output: str) -> Any:
@@ -109,7 +97,7 @@ def _output_of_other(session: Session, ledger: Ledger, name: str, output: str) -
         )
     request = replace(request_of(document, {}), only=(), skip=(), replace=(), destroy=False)
     outside = session.online(request.inventory, partial(_output_of_other, session))
-    lab = next((lab for lab in labs_of(request, outside) if lab.name == name), None)
+    lab = next((lab for lab in request.labs(outside) if lab.name == name), None)
     if lab is None or output not in lab.outputs:
         raise LabctlError(f"the playbook of {name} has no output {output} now", f"apply {name} again")
     return outputs_of(session.open(lab), request, output)[output]

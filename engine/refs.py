@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -41,6 +42,23 @@ class Template:
 
     text: str
     where: Where | None = None
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """What stands in `value`, at any depth of mappings and lists; of one that is neither, itself."""
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from leaves(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from leaves(item)
+    else:
+        yield value
+
+
+def unknowns(value: Any) -> Iterator[Unknown]:
+    """What is not known yet in `value`, at any depth of mappings and lists."""
+    return (leaf for leaf in leaves(value) if isinstance(leaf, Unknown))
 
 
 def holds_unknown(value: Any) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.change import Change, Plan
 from engine.errors import Invalid, LabctlError, Problem
@@ -16,6 +16,9 @@ from engine.lab import Lab
 from engine.masking import Masker
 from engine.render.plan import plan_data
 from engine.render.values import as_data
+
+if TYPE_CHECKING:
+    from engine.language.secrets import Outside
 
 FORMAT = 1
 
@@ -37,6 +40,18 @@ class Request:
     def of(self, student: str | None) -> Request:
         """The same for one student of the roster."""
         return replace(self, student=student)
+
+    def labs(self, outside: Outside) -> list[Lab]:
+        """The labs that it is about: one, or one per student. Raises Invalid with every problem."""
+        from engine.load import load
+
+        return load(
+            self.playbook,
+            self.inventory,
+            variables=self.variables,
+            student=self.student,
+            outside=outside,
+        )
 
 
 def to_save(plan: Plan, lab: Lab, request: Request, key: bytes, together: list[str]) -> dict[str, Any]:

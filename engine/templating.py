@@ -20,7 +20,7 @@ from engine.language.validation import problems_of
 from engine.language.views import KeyedMembers, Members, ResourceView, SpaceView, members_view, whole_loop
 from engine.language.words import BUILTIN, did_you_mean, nearest
 from engine.local_files import PlaybookFiles, shown
-from engine.refs import UNKNOWN, Ref, Template, Unknown, holds_unknown
+from engine.refs import UNKNOWN, Ref, Template, Unknown, holds_unknown, leaves
 from engine.resource import Files, Resource, Values
 
 
@@ -101,14 +101,7 @@ def references(value: Any, names: Collection[str]) -> frozenset[Ref]:
 
 def templates(value: Any) -> Iterator[Template]:
     """The Templates in `value`, at any depth."""
-    if isinstance(value, Template):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from templates(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from templates(item)
+    return (leaf for leaf in leaves(value) if isinstance(leaf, Template))
 
 
 def _base(use: Use) -> str:

@@ -24,6 +24,7 @@ from engine.cli.options import (
     replace_option,
     resolve,
     shown,
+    tell_errors,
     which_playbook,
 )
 from engine.cli.terminal import Terminal
@@ -84,7 +85,7 @@ def plan(
             _remember(planned, request)
         how = "json" if as_json else "commands" if as_commands else "drift" if refresh_only else "text"
         _print_plans(terminal, planned, how, destroy=request.destroy)
-        failed = _print_errors(terminal, sites, found)
+        failed = tell_errors(terminal, sites, found)
     if failed:
         return failed
     if out is not None:
@@ -171,18 +172,6 @@ def _by_hand(item: Planned) -> str:
 
     config = Path(shown(lab_folder(item.site.lab) / "ssh_config"))
     return commands_text(steps_by_hand(item, config), config)
-
-
-def _print_errors(terminal: Terminal, sites: Sequence[Site], found: Sequence[Any]) -> int:
-    from engine.render.problems import error_text
-
-    code = 0
-    for site, item in zip(sites, found, strict=True):
-        if isinstance(item, LabctlError):
-            terminal.say(f"\n{site.lab.name}")
-            terminal.say(error_text(item, paint=terminal.message_paint))
-            code = 1
-    return code
 
 
 def _applying(command: Any) -> Any:

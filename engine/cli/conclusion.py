@@ -10,7 +10,6 @@ from engine.cli.options import shown
 from engine.cli.terminal import Terminal
 from engine.errors import LabctlError
 from engine.render.paint import columns, counted
-from engine.render.problems import error_text
 from engine.render.report import outputs_text, report_data, report_text, roster_table
 from engine.render.values import is_url
 
@@ -41,7 +40,7 @@ def conclude(terminal: Terminal, results: Results, request: Request) -> None:
     for lab, item in results.items():
         if isinstance(item, LabctlError):
             terminal.say(f"\n{lab}")
-            terminal.say(error_text(item, paint=terminal.message_paint))
+            terminal.error(item)
         else:
             _one(terminal, item, request, alone=len(results) == 1)
     if len(results) > 1:

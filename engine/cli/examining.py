@@ -8,28 +8,16 @@ import click
 
 from engine.cli.conclusion import again
 from engine.cli.looking import check_host, site_of
-from engine.cli.options import Asked, common_options, greet, lab_options, resolve, variables_of
+from engine.cli.options import Asked, common_options, greet, lab_by_option, lab_options, resolve
 from engine.cli.terminal import Terminal
 
 
 @click.command()
 @click.argument("host", required=False)
-@click.option("-p", "--playbook", metavar="FILE", help="The playbook; without it, the lab last planned here.")
-@click.option("-i", "--inventory", metavar="FILE", help="Where and for whom.")
-@click.option("-e", "variables", multiple=True, metavar="NAME=VALUE", help="A variable's value.")
-@click.option("--student", metavar="NAME", help="This student's lab of the roster.")
+@lab_by_option
 @click.option("--json", "as_json", is_flag=True, help="A JSON document instead of text.")
 @common_options
-def doctor(
-    terminal: Terminal,
-    host: str | None,
-    *,
-    playbook: str | None,
-    inventory: str | None,
-    variables: tuple[str, ...],
-    student: str | None,
-    as_json: bool,
-) -> int:
+def doctor(terminal: Terminal, host: str | None, *, asked: Asked, as_json: bool) -> int:
     """Walk the way to HOST stage by stage; the last line tells the cause of trouble and what mends it.
 
     Exits with 0 where all is well, else with 1. With --json {"host", "well", "cause", "remedy", "stages"}.
@@ -38,7 +26,7 @@ def doctor(
     from engine.render.doctor import diagnosis_text
     from engine.session import Session
 
-    request = resolve(Asked(playbook, inventory, variables_of(variables), student), terminal)
+    request = resolve(asked, terminal)
     with Session(terminal.after_greeting, terminal.passphrase) as session:
         site, hosts = site_of(session, request)
         greet(terminal, [site.lab])

@@ -58,9 +58,7 @@ def _run(argv: list[str], terminal: Terminal) -> int:
         terminal.say(problems_text(error.problems, source_line, paint=terminal.message_paint))
         return INVALID
     except LabctlError as error:
-        from engine.render.problems import error_text
-
-        terminal.say(error_text(error, paint=terminal.message_paint))
+        terminal.error(error)
         return error.exit_code
     return code if isinstance(code, int) else 0
 

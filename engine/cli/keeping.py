@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.options import Asked, common_options, lab_options, resolve, shown
+from engine.cli.options import Asked, common_options, lab_options, offline, shown
 from engine.cli.terminal import Terminal
 from engine.errors import Invalid, LabctlError, Problem
 
@@ -67,19 +67,9 @@ def use(terminal: Terminal, inventory: str | None) -> int:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def unlock(terminal: Terminal, asked: Asked, *, yes: bool) -> int:
     """Break the lock that another run holds on the lab. Only do so when that run is really over."""
-    from engine.load import load
-    from engine.outside import Offline
     from engine.session import open_ledger
 
-    request = resolve(asked, terminal)
-    labs = load(
-        request.playbook,
-        request.inventory,
-        variables=request.variables,
-        student=request.student,
-        outside=Offline(),
-    )
-    for lab in labs:
+    for lab in offline(asked, terminal):
         question = (
             f"Break the lock on {lab.name}? A run that still goes on may then collide with yours. Type yes:"
         )

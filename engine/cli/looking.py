@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,11 @@ from engine.cli.options import (
     common_options,
     greet,
     heading,
+    lab_by_option,
     lab_options,
+    offline,
     resolve,
-    variable_option,
+    tell_errors,
 )
 from engine.cli.terminal import Terminal
 from engine.errors import Invalid, LabctlError, Problem
@@ -33,24 +35,7 @@ def _remembered(asked: Asked, terminal: Terminal) -> list[Lab]:
     """The labs that are named, for commands that need no more than the ledger."""
     from engine.cli import memory
 
-    return memory.labs_named(asked) if memory.names_a_lab(asked) else _offline(asked, terminal)[1]
-
-
-def _offline(asked: Asked, terminal: Terminal) -> tuple[Request, list[Lab]]:
-    """The request and its labs, with nobody asked."""
-    from engine.load import load
-    from engine.outside import Offline
-
-    request = resolve(asked, terminal)
-    labs = load(
-        request.playbook,
-        request.inventory,
-        variables=request.variables,
-        student=request.student,
-        outside=Offline(),
-    )
-    terminal.hide(secret for lab in labs for secret in lab.secrets)
-    return request, labs
+    return memory.labs_named(asked) if memory.names_a_lab(asked) else offline(asked, terminal)
 
 
 @click.command()
@@ -61,7 +46,7 @@ def validate(terminal: Terminal, asked: Asked, *, as_json: bool) -> int:
     from engine.render.paint import counted
 
     try:
-        _, labs = _offline(asked, terminal)
+        labs = offline(asked, terminal)
     except Invalid as error:
         if not as_json:
             raise
@@ -145,23 +130,12 @@ def history(terminal: Terminal, asked: Asked, *, as_json: bool, run: str | None)
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[NAME]")
-@click.option("-p", "--playbook", metavar="FILE", help="The playbook; without it, the lab last planned here.")
-@click.option("-i", "--inventory", metavar="FILE", help="Where and for whom.")
-@variable_option
-@click.option("--student", metavar="NAME", help="Only this student's lab of the roster.")
+@partial(lab_by_option, student="Only this student's lab of the roster.")
 @click.option("--show-sensitive", is_flag=True, help="Do not mask sensitive outputs.")
 @_JSON
 @common_options
 def output(
-    terminal: Terminal,
-    words: tuple[str, ...],
-    *,
-    playbook: str | None,
-    inventory: str | None,
-    variables: tuple[str, ...],
-    student: str | None,
-    show_sensitive: bool,
-    as_json: bool,
+    terminal: Terminal, words: tuple[str, ...], *, asked: Asked, show_sensitive: bool, as_json: bool
 ) -> int:
     """Print the lab's outputs, or the one called NAME as it is.
 
@@ -174,7 +148,7 @@ def output(
     from engine.commands import open_labs, outputs_of, side_by_side
     from engine.session import Session
 
-    asked, name = named_lab(words, playbook, inventory, variables, student)
+    asked, name = named_lab(words, asked)
     request = resolve(asked, terminal)
     with Session(terminal.after_greeting, terminal.passphrase) as session:
         sites = open_labs(session, request)
@@ -193,20 +167,7 @@ def output(
             _value(terminal, values[name], lab if len(sites) > 1 else "")
     else:
         _table(terminal, sites, found, show_sensitive)
-    return _unread(terminal, sites, told)
-
-
-def _unread(terminal: Terminal, sites: Sequence[Site], told: Sequence[Any]) -> int:
-    """Say which labs could not be read, and why; the exit code."""
-    from engine.render.problems import error_text
-
-    code = 0
-    for site, error in zip(sites, told, strict=True):
-        if isinstance(error, LabctlError):
-            terminal.say(f"\n{site.lab.name}")
-            terminal.say(error_text(error, paint=terminal.message_paint))
-            code = 1
-    return code
+    return tell_errors(terminal, sites, told)
 
 
 def _has_output(lab: Lab, name: str | None) -> None:
@@ -250,7 +211,6 @@ def check(terminal: Terminal, asked: Asked, *, as_json: bool) -> int:
     With --json a list of {"name", "passed", "detail"}; for a roster an object with such a list for each lab.
     """
     from engine.commands import check_site, open_labs, side_by_side
-    from engine.render.problems import error_text
     from engine.render.tables import checks_text
     from engine.session import Session
 
@@ -266,7 +226,7 @@ def check(terminal: Terminal, asked: Asked, *, as_json: bool) -> int:
             heading(terminal, site.lab, labs)
         if isinstance(results, LabctlError):
             passed = False
-            terminal.say(error_text(results, paint=terminal.message_paint))
+            terminal.error(results)
             continue
         rows = [{"name": item.name, "passed": item.passed, "detail": item.detail} for item in results]
         passed = passed and all(item.passed for item in results)
@@ -307,28 +267,14 @@ def graph(terminal: Terminal, asked: Asked, *, destroy: bool) -> int:
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("host", required=False)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@click.option("-p", "--playbook", metavar="FILE", help="The playbook; without it, the lab last planned here.")
-@click.option("-i", "--inventory", metavar="FILE", help="Where and for whom.")
-@variable_option
-@click.option("--student", metavar="NAME", help="This student's lab of the roster.")
+@lab_by_option
 @click.option("--config", is_flag=True, help="Only write the ssh_config and print its path.")
 @common_options
-def ssh(
-    terminal: Terminal,
-    host: str | None,
-    command: tuple[str, ...],
-    *,
-    playbook: str | None,
-    inventory: str | None,
-    variables: tuple[str, ...],
-    student: str | None,
-    config: bool,
-) -> int:
+def ssh(terminal: Terminal, host: str | None, command: tuple[str, ...], *, asked: Asked, config: bool) -> int:
     """Log in to a HOST of the lab, through a bastion if that is the way, or run COMMAND there."""
-    from engine.cli.options import shown, variables_of
+    from engine.cli.options import shown
     from engine.session import Session
 
-    asked = Asked(playbook, inventory, variables_of(variables), student)
     request = resolve(asked, terminal)
     with Session(terminal.after_greeting, terminal.passphrase) as session:
         site, hosts = site_of(session, request)

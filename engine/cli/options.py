@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli.terminal import Terminal
-from engine.errors import Invalid, Problem
+from engine.errors import Invalid, LabctlError, Problem
 
 if TYPE_CHECKING:
     from engine.lab import Lab
     from engine.ledger import Ledger
     from engine.saved import Request
+    from engine.session import Site
 
 Command = Callable[..., Any]
 
@@ -58,6 +59,33 @@ def lab_options(command: Command, *, what: str = "[PLAYBOOK]", more: str = "Say 
         **kwargs: Any,
     ) -> Any:
         asked = Asked(_one(playbooks), inventory, variables_of(variables), student)
+        return command(*args, asked=asked, **kwargs)
+
+    return wrapped
+
+
+def lab_by_option(command: Command, *, student: str = "This student's lab of the roster.") -> Command:
+    """-p, -i, -e and --student, for commands whose arguments are something else; the command gets `asked`.
+
+    `student` is the help of --student.
+    """
+
+    @click.option(
+        "-p", "--playbook", metavar="FILE", help="The playbook; without it, the lab last planned here."
+    )
+    @click.option("-i", "--inventory", metavar="FILE", help="Where and for whom.")
+    @variable_option
+    @click.option("--student", metavar="NAME", help=student)
+    @wraps(command)
+    def wrapped(
+        *args: Any,
+        playbook: str | None,
+        inventory: str | None,
+        variables: tuple[str, ...],
+        student: str | None,
+        **kwargs: Any,
+    ) -> Any:
+        asked = Asked(playbook, inventory, variables_of(variables), student)
         return command(*args, asked=asked, **kwargs)
 
     return wrapped
@@ -134,22 +162,14 @@ def variables_of(given: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def named_lab(
-    words: tuple[str, ...],
-    playbook: str | None,
-    inventory: str | None,
-    variables: tuple[str, ...],
-    student: str | None,
-) -> tuple[Asked, str | None]:
+def named_lab(words: tuple[str, ...], asked: Asked) -> tuple[Asked, str | None]:
     """For `output [PLAYBOOK] [NAME]`: which lab, and which output. A word with `.yml` is a playbook."""
     files = tuple(word for word in words if word.endswith((".yml", ".yaml")))
     names = [word for word in words if word not in files]
     if len(names) > 1:
         raise click.UsageError(f"One output at a time, not {', '.join(names)}.")
-    asked = Asked(
-        _one((*files, *([playbook] if playbook else []))), inventory, variables_of(variables), student
-    )
-    return asked, names[0] if names else None
+    playbook = _one((*files, *([asked.playbook] if asked.playbook else [])))
+    return replace(asked, playbook=playbook), names[0] if names else None
 
 
 def resolve(asked: Asked, terminal: Terminal) -> Request:
@@ -174,6 +194,15 @@ def resolve(asked: Asked, terminal: Terminal) -> Request:
         request = replace(request, inventory=here.inventory(asked.inventory, os.environ))
     terminal.after_greeting(f"This is the lab last planned here: {named(documents, request)}.")
     return request
+
+
+def offline(asked: Asked, terminal: Terminal) -> list[Lab]:
+    """The labs that the options name, with nobody asked. From here on, their secrets are masked."""
+    from engine.outside import Offline
+
+    labs = resolve(asked, terminal).labs(Offline())
+    terminal.hide(secret for lab in labs for secret in lab.secrets)
+    return labs
 
 
 def _again(documents: list[Mapping[str, Any]], asked: Asked) -> Request:
@@ -224,6 +253,17 @@ def greet(terminal: Terminal, labs: Sequence[Lab]) -> None:
         names = f"{names.partition('/')[0]}, {len(labs)} labs"
     kinds = {declared.kind for lab in labs for declared in lab.resources.values()}
     terminal.greet(f"{names} · {place(labs[0].target, kinds)}")
+
+
+def tell_errors(terminal: Terminal, sites: Sequence[Site], found: Sequence[object]) -> int:
+    """Say of which labs there is an error in place of what was to be found, and which; the exit code."""
+    failed = [
+        (site.lab, item) for site, item in zip(sites, found, strict=True) if isinstance(item, LabctlError)
+    ]
+    for lab, error in failed:
+        terminal.say(f"\n{lab.name}")
+        terminal.error(error)
+    return 1 if failed else 0
 
 
 def heading(terminal: Terminal, lab: Lab, labs: Sequence[Lab]) -> None:

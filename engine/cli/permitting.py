@@ -19,7 +19,6 @@ def iam_policy(terminal: Terminal, asked: Asked, *, as_json: bool) -> int:
 
     Nobody is asked. Where the inventory names no account, the policy holds for any.
     """
-    from engine.load import load
     from engine.outside import Offline
     from engine.permissions import MANAGED_MOST, permissions, size
     from engine.refs import Unknown
@@ -36,13 +35,7 @@ def iam_policy(terminal: Terminal, asked: Asked, *, as_json: bool) -> int:
             return super().secret(source)
 
     request, outside = resolve(asked, terminal), Noting()
-    labs = load(
-        request.playbook,
-        request.inventory,
-        variables=request.variables,
-        student=request.student,
-        outside=outside,
-    )
+    labs = request.labs(outside)
     greet(terminal, labs)
     policy: dict[str, Any] = permissions(labs, outside.secrets)
     terminal.json(policy)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
-from engine.errors import Invalid, Problem, Where
+from engine.errors import Invalid, LabctlError, Problem, Where
 from engine.render.paint import Paint
 
 _PLAIN = {"…": "...", "→": "->", "·": "-", "“": '"', "”": '"', "’": "'", "–": "-", "—": "-"}
@@ -109,6 +109,12 @@ class Terminal:
         """A message."""
         sys.stderr.write(self._mask(text) + "\n")
         sys.stderr.flush()
+
+    def error(self, error: LabctlError) -> None:
+        """What is wrong, and what to do about it, as a message."""
+        from engine.render.problems import error_text
+
+        self.say(error_text(error, paint=self.message_paint))
 
     def json(self, document: Any, *, indent: int | None = 2, secret: bool = False) -> None:
         """A JSON document as the result; with `indent=None` on one line."""

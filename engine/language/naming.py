@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from engine.language.secrets import Outside
 from engine.language.variables import Given, Names, Settings, resolve
 from engine.language.views import UsedOutputs
 from engine.local_files import shown
-from engine.refs import UNKNOWN, Unknown
+from engine.refs import UNKNOWN, Unknown, leaves
 from engine.templating import Filling, Scope
 
 
@@ -84,7 +84,7 @@ class Naming:
         """A sensitive output of another lab; from now on no message shows it."""
         value = lab.ask(output)
         if not isinstance(value, Unknown):
-            self.secrets.update(_texts(value))
+            self.secrets.update(leaf for leaf in leaves(value) if isinstance(leaf, str))
             self.problems.hide(self.secrets)
         return value
 
@@ -152,15 +152,3 @@ def _command(name: str, beside: Path) -> str:
     inventory, _, student = inventory.partition("/")
     words = ["labctl apply", str(path), *([f"-i {inventory}"] if inventory != "sandbox" else [])]
     return f": {' '.join([*words, *([f'--student {student}'] if student else [])])}"
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every text in a value."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
