@@ -6,6 +6,7 @@ import functools
 import hashlib
 import os
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -50,9 +51,9 @@ class _Named:
             raise ValueError(f"`{value}` cannot be read: {words}") from None
 
     @classmethod
+    @abstractmethod
     def found(cls, path: str, files: Files) -> Self:
         """What `path` names among `files`. Raises ValueError in words, or OSError."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

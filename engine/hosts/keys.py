@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from engine.errors import HostUnreachable
 
@@ -51,14 +51,14 @@ class Passphrases:
             return self._keys[path]
 
     def _asked(self, path: Path) -> PKey | None:
-        from paramiko import PKey, SSHException
+        from paramiko import SSHException
 
         for _ in range(_TRIES):
             given = self._ask(f"Passphrase of {path}: ")
             if given is None:
                 return None
             try:
-                return PKey.from_path(path, given.encode())  # type: ignore[arg-type,no-any-return,no-untyped-call,unused-ignore]
+                return _read(path, given.encode())
             except (SSHException, ValueError, TypeError):
                 continue
         raise HostUnreachable(f"that is not the passphrase of {path}", _SSH_ADD)
@@ -69,8 +69,7 @@ def identities(key: str | None, passphrases: Passphrases | None = None) -> Itera
     """The keys to try, in order, for `key` (a path) or for the user's own where it is None.
 
     Those of an SSH agent sign only within the context; one with a passphrase that no agent holds is asked
-    for. Raises HostUnreachable, with words, where the file
-    cannot be used or there is no key at all.
+    for. Raises HostUnreachable, with words, where the file cannot be used or there is no key at all.
     """
     if key is not None:
         path = Path(key).expanduser()
@@ -121,11 +120,11 @@ def load_key(path: Path) -> PKey:
     Raises HostUnreachable, with words, where it is missing, open to others, encrypted or unknown.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
-    from paramiko import PKey, SSHException
+    from paramiko import SSHException
 
     _check_file(path)
     try:
-        return PKey.from_path(path)  # type: ignore[no-any-return, no-untyped-call, unused-ignore]
+        return _read(path)
     except (SSHException, ValueError, TypeError, UnsupportedAlgorithm, IndexError) as error:
         if _has_passphrase(path):
             raise HostUnreachable(f"the key file {path} has a passphrase", _SSH_ADD) from error
@@ -133,6 +132,15 @@ def load_key(path: Path) -> PKey:
             f"{path} is not a private key that labctl can read",
             "it takes RSA, ECDSA and Ed25519 keys in OpenSSH or PEM format; convert PuTTY's with puttygen",
         ) from error
+
+
+def _read(path: Path, passphrase: bytes | None = None) -> PKey:
+    """The key in the file at `path`; paramiko and cryptography raise what they like where it is none."""
+    from paramiko import PKey
+
+    # It wants bytes, whatever its annotations say.
+    read = cast("Callable[[Path, bytes | None], PKey]", PKey.from_path)
+    return read(path, passphrase)
 
 
 def _usual() -> list[Identity]:

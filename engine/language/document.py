@@ -178,7 +178,7 @@ def _composed(text: str) -> Any:
 
 @functools.cache
 def _fast_loader() -> Any:
-    from yaml.cyaml import CParser  # type: ignore[attr-defined]
+    from yaml._yaml import CParser
 
     class FastLoader(CParser, _Resolver):
         def __init__(self, text: str) -> None:
