@@ -80,6 +80,14 @@ def test_purged_packages_leave_nothing(bench):
     assert bench.run("systemctl is-active nginx").stdout == b"inactive\n"
 
 
+def test_what_dnf_removes_is_gone(make):
+    bench = make(system="amazon-linux-2023", user="ec2-user")
+    assert bench.root("dnf install -y docker && systemctl start docker").status == 0
+    assert bench.root("docker ps && dnf remove -y docker").status == 0
+    assert bench.run("systemctl is-active docker").stdout == b"inactive\n"
+    assert bench.run("command -v docker").status == 1
+
+
 def test_oneshot_units_really_run(bench):
     bench.root(f"cat > /etc/systemd/system/fwd.service <<'E'\n{UNIT}E\nsystemctl daemon-reload")
     assert not bench.machine.forwards

@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from engine.sandbox.machines import (
+    apt,
+    cloud_init,
+    dnf,
     docker,
+    dpkg,
     filesystem,
     network,
     packages,
     power,
-    services,
     ssh_add,
     ssh_client,
     system_commands,
+    systemctl,
     users,
 )
 from engine.sandbox.machines.base import add_programs, base_files
@@ -44,8 +48,11 @@ _OVERRIDES: Mapping[str, Command] = {**filesystem.COMMANDS}
 
 _ALWAYS: Mapping[str, Command] = {
     **users.COMMANDS,
-    **packages.COMMANDS,
-    **services.COMMANDS,
+    **apt.COMMANDS,
+    **dpkg.COMMANDS,
+    **dnf.COMMANDS,
+    **systemctl.COMMANDS,
+    **cloud_init.COMMANDS,
     **power.COMMANDS,
     **network.COMMANDS,
     **ssh_add.COMMANDS,
@@ -264,7 +271,7 @@ class SimulatedMachine(Place):
             result = await execute(Run(self, self.login("root"), text, cwd="/"))
             status, log = result.status, log + (result.stdout + result.stderr).decode(errors="replace")
         elif text.startswith("#cloud-config"):
-            status, more = await services.cloud_config(self, text)
+            status, more = await cloud_init.cloud_config(self, text)
             log += more
         self.state["cloud_init"] = "error" if status else "done"
         if status:

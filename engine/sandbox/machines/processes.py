@@ -10,7 +10,17 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from engine.sandbox.machines import filesystem, http, network, packages, system_commands, users
+from engine.sandbox.machines import (
+    apt,
+    dnf,
+    dpkg,
+    filesystem,
+    http,
+    network,
+    packages,
+    system_commands,
+    users,
+)
 from engine.sandbox.machines.base import add_programs, base_files, bash_builtins
 from engine.sandbox.machines.command import Call, Command, Handler, Login, Result, State, options
 from engine.sandbox.machines.disk import Disk
@@ -410,7 +420,9 @@ async def apk(call: Call) -> int:
 _COMMANDS: Mapping[str, Command] = {
     **filesystem.COMMANDS,
     **users.COMMANDS,
-    **packages.COMMANDS,
+    **apt.COMMANDS,
+    **dpkg.COMMANDS,
+    **dnf.COMMANDS,
     **network.COMMANDS,
     **system_commands.COMMANDS,
     "pip": pip,
