@@ -11,8 +11,7 @@ from engine.sandbox.machines.docker_create import (
     RUN_SAME,
     RUN_SWITCHES,
     RUN_VALUES,
-    restart_policy,
-    size_of,
+    set_limits,
     unknown_option,
     wanted_container,
 )
@@ -271,19 +270,7 @@ async def _update(call: Call, engine: DockerEngine, args: list[str]) -> int:
         same={"-m": "--memory", "-c": "--cpu-shares"},
     )
     for name in given.rest:
-        host = engine.container(name)["HostConfig"]
-        if "--restart" in given:
-            host["RestartPolicy"] = restart_policy(given.last("--restart"))
-        if "--memory" in given:
-            host["Memory"] = size_of(given.last("--memory"))
-        if "--memory-swap" in given:
-            host["MemorySwap"] = (
-                -1 if given.last("--memory-swap") == "-1" else size_of(given.last("--memory-swap"))
-            )
-        if "--cpus" in given:
-            host["NanoCpus"] = int(float(given.last("--cpus")) * 1_000_000_000)
-        if "--cpu-shares" in given:
-            host["CpuShares"] = int(given.last("--cpu-shares"))
+        set_limits(engine.container(name)["HostConfig"], given)
         call.say(name)
     return 0
 

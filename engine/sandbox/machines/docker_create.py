@@ -224,7 +224,7 @@ def unknown_option(verb: str) -> Callable[[str], Exception]:
     return make
 
 
-def size_of(text: str) -> int:
+def _size(text: str) -> int:
     """Bytes of `512m`. Raises Failed with docker's words."""
     factors = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
     plain = text.lower().removesuffix("b") if text.lower()[-2:-1] in factors else text.lower()
@@ -314,7 +314,7 @@ def _health(config: State, given: Options) -> None:
             config["Healthcheck"]["Retries"] = int(given.last("--health-retries"))
 
 
-def restart_policy(text: str) -> State:
+def _restart_policy(text: str) -> State:
     """The policy that `--restart` names. Raises Failed."""
     name, _, count = text.partition(":")
     if name not in ("no", "always", "unless-stopped", "on-failure"):
@@ -331,24 +331,29 @@ def restart_policy(text: str) -> State:
 _LEAST_MEMORY = 6 << 20
 
 
-def _host_config(host: State, given: Options) -> None:
+def set_limits(host: State, given: Options) -> None:
+    """What may be set when a container is made, and by `docker update`. Raises Failed."""
     if "--restart" in given:
-        host["RestartPolicy"] = restart_policy(given.last("--restart"))
+        host["RestartPolicy"] = _restart_policy(given.last("--restart"))
     if "--memory" in given:
-        host["Memory"] = size_of(given.last("--memory"))
-        if 0 < host["Memory"] < _LEAST_MEMORY:
-            raise DaemonError("Minimum memory limit allowed is 6MB", 125)
-        host["MemorySwap"] = 2 * host["Memory"]
+        host["Memory"] = _size(given.last("--memory"))
     if "--memory-swap" in given:
-        host["MemorySwap"] = (
-            -1 if given.last("--memory-swap") == "-1" else size_of(given.last("--memory-swap"))
-        )
+        swap = given.last("--memory-swap")
+        host["MemorySwap"] = -1 if swap == "-1" else _size(swap)
     if "--cpus" in given:
         host["NanoCpus"] = int(float(given.last("--cpus")) * 1_000_000_000)
     if "--cpu-shares" in given:
         host["CpuShares"] = int(given.last("--cpu-shares"))
+
+
+def _host_config(host: State, given: Options) -> None:
+    set_limits(host, given)
+    if 0 < host["Memory"] < _LEAST_MEMORY:
+        raise DaemonError("Minimum memory limit allowed is 6MB", 125)
+    if "--memory" in given and "--memory-swap" not in given:
+        host["MemorySwap"] = 2 * host["Memory"]
     if "--shm-size" in given:
-        host["ShmSize"] = size_of(given.last("--shm-size"))
+        host["ShmSize"] = _size(given.last("--shm-size"))
     host.update(
         Privileged=given.on("--privileged"),
         AutoRemove=given.on("--rm"),

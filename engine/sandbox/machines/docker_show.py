@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from calendar import timegm
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from engine.sandbox.machines.command import Call, Failed, Options, State, option
 from engine.sandbox.machines.engine import DaemonError, DockerEngine
 from engine.sandbox.machines.go_template import TemplateError, render
 from engine.sandbox.machines.images import short, split
+from engine.sandbox.machines.packages import installed
 from engine.sandbox.machines.processes import words_of
 
 Verb = Callable[[Call, DockerEngine, list[str]], Awaitable[int]]
@@ -118,8 +120,6 @@ def _matches(container: State, filters: Sequence[str]) -> bool:
 
 
 def _matches_one(container: State, key: str, values: Sequence[str]) -> bool:
-    import re
-
     if key == "label":
         return all(has_label(container["Config"]["Labels"], value) for value in values)
     tests: dict[str, Callable[[str], bool]] = {
@@ -168,8 +168,6 @@ def print_table(
             )
         return 0
     if form.startswith("table "):
-        import re
-
         names = re.findall(r"\{\{\s*\.(\w+)\s*\}\}", form)
         heads = {name: head for head, name in columns}
         columns = [(heads.get(name, name.upper()), name) for name in names]
@@ -243,6 +241,15 @@ def _public(record: State) -> State:
     return shown
 
 
+_MISSING = {
+    "container": "Error response from daemon: No such container: {}",
+    "image": "Error response from daemon: No such image: {}",
+    "network": "Error response from daemon: network {} not found",
+    "volume": "Error response from daemon: get {}: no such volume",
+    "object": "Error: No such object: {}",
+}
+
+
 def _inspected(call: Call, given: Options, found: list[State], missing: list[str], word: str) -> int:
     form = given.last("--format")
     if form and form != "json":
@@ -253,11 +260,7 @@ def _inspected(call: Call, given: Options, found: list[State], missing: list[str
     else:
         call.say(json.dumps(found, indent=4))
     for name in missing:
-        call.complain(
-            f"Error response from daemon: No such {word}: {name}"
-            if word != "object"
-            else f"Error: No such object: {name}"
-        )
+        call.complain(_MISSING[word].format(name))
     return 1 if missing else 0
 
 
@@ -293,14 +296,7 @@ def inspect_as(*sorts: str) -> Verb:
             if sort == "container":
                 await engine.check_health(record)
             found.append(_public(record))
-        word = sorts[0] if len(sorts) == 1 else "object"
-        if word == "network" and missing:
-            _inspected(call, given, found, [], word)
-            return call.complain(f"Error response from daemon: network {missing[0]} not found")
-        if word == "volume" and missing:
-            _inspected(call, given, found, [], word)
-            return call.complain(f"Error response from daemon: get {missing[0]}: no such volume")
-        return _inspected(call, given, found, missing, word)
+        return _inspected(call, given, found, missing, sorts[0] if len(sorts) == 1 else "object")
 
     return verb
 
@@ -398,8 +394,6 @@ async def version(call: Call, engine: DockerEngine, args: list[str]) -> int:
 
 def version_number(call: Call) -> str:
     """The version of the engine that is installed."""
-    from engine.sandbox.machines.packages import installed
-
     packages = installed(call.place)
     text = (
         packages.get("docker-ce")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.sandbox.machines import images, processes
+from engine.sandbox.machines import processes
 from engine.sandbox.machines.command import Failed, Handler, Result, State
 from engine.sandbox.machines.images import Registry, digest, short, split
 from engine.sandbox.machines.network import served
@@ -141,10 +141,7 @@ class DockerEngine:
             )
         found = self.registry.image(repository, tag)
         if found is None:
-            full = repository if "/" in repository else f"library/{repository}"
-            raise DaemonError(
-                f"manifest for {name}:{tag} not found: manifest unknown: manifest unknown" if full else ""
-            )
+            raise DaemonError(f"manifest for {name}:{tag} not found: manifest unknown: manifest unknown")
         known = found["Id"] in self.images and f"{name}:{tag}" in self.images[found["Id"]]["RepoTags"]
         image = self.images.setdefault(found["Id"], {**found, "RepoTags": [], "RepoDigests": []})
         if not tag.startswith("sha256:"):
@@ -568,6 +565,3 @@ class DockerEngine:
     def content_id(self, *parts: object) -> str:
         """An id made from content, so that the same build gives the same image."""
         return digest(json.dumps(parts, sort_keys=True, default=str))
-
-
-HELLO = images.HELLO

@@ -10,6 +10,17 @@ _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _SHELL = ["bash"]
 
+_NOTEBOOK: Mapping[str, Any] = {
+    "tags": "python-3.11 lab-4.0.7",
+    "cmd": ["start-notebook.sh"],
+    "entrypoint": ["tini", "-g", "--"],
+    "ports": ["8888/tcp"],
+    "workdir": "/home/jovyan",
+    "user": "1000",
+    "system": "ubuntu-22.04",
+}
+"""What the images of Jupyter's notebooks have in common."""
+
 _CATALOGUE: Mapping[str, Mapping[str, Any]] = {
     "hello-world": {"tags": "linux", "cmd": ["/hello"], "size": 10072, "system": "alpine-3.22"},
     "ubuntu": {
@@ -127,36 +138,9 @@ _CATALOGUE: Mapping[str, Mapping[str, Any]] = {
         "size": 7_000_000,
         "system": "alpine-3.22",
     },
-    "jupyter/base-notebook": {
-        "tags": "python-3.11 lab-4.0.7",
-        "cmd": ["start-notebook.sh"],
-        "entrypoint": ["tini", "-g", "--"],
-        "ports": ["8888/tcp"],
-        "workdir": "/home/jovyan",
-        "user": "1000",
-        "size": 1_010_000_000,
-        "system": "ubuntu-22.04",
-    },
-    "jupyter/scipy-notebook": {
-        "tags": "python-3.11 lab-4.0.7",
-        "cmd": ["start-notebook.sh"],
-        "entrypoint": ["tini", "-g", "--"],
-        "ports": ["8888/tcp"],
-        "workdir": "/home/jovyan",
-        "user": "1000",
-        "size": 4_130_000_000,
-        "system": "ubuntu-22.04",
-    },
-    "jupyter/minimal-notebook": {
-        "tags": "python-3.11 lab-4.0.7",
-        "cmd": ["start-notebook.sh"],
-        "entrypoint": ["tini", "-g", "--"],
-        "ports": ["8888/tcp"],
-        "workdir": "/home/jovyan",
-        "user": "1000",
-        "size": 1_530_000_000,
-        "system": "ubuntu-22.04",
-    },
+    "jupyter/base-notebook": {**_NOTEBOOK, "size": 1_010_000_000},
+    "jupyter/scipy-notebook": {**_NOTEBOOK, "size": 4_130_000_000},
+    "jupyter/minimal-notebook": {**_NOTEBOOK, "size": 1_530_000_000},
     "tensorflow/tensorflow": {
         "tags": "2.16.1 latest-gpu latest-jupyter 2.16.1-jupyter",
         "cmd": ["/bin/bash"],
