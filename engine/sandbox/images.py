@@ -129,3 +129,8 @@ def parameters(region: str) -> dict[str, str]:
 def by_id(region: str) -> dict[str, SystemImage]:
     """The images of `region` by AMI id."""
     return {image.id(region): image for image in SYSTEM_IMAGES}
+
+
+def full_name(user: str) -> str:
+    """The full name that the images' cloud-init gives their login user."""
+    return {"ubuntu": "Ubuntu", "admin": "Debian"}.get(user, "EC2 Default User")

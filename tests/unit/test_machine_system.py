@@ -137,6 +137,17 @@ def test_users(bench):
     assert bench.root("getent passwd ann").status == 2
 
 
+def test_deluser_with_a_group_only_leaves_it(bench):
+    assert bench.root("useradd -m ada && groupadd makers && adduser ada makers").status == 0
+    assert "makers" in bench.out("id -Gn ada")
+    told = bench.root("deluser ada makers").stdout.decode()
+    assert told == "Removing user `ada' from group `makers' ...\nDone.\n"
+    assert bench.out("id -Gn ada") == "ada\n"
+    assert "not a member" in bench.err("deluser ada makers")
+    assert bench.root("deluser --remove-home ada").status == 0
+    assert bench.run("id ada || test -d /home/ada").status == 1
+
+
 def test_only_those_whom_sudoers_let(bench):
     bench.root("useradd -m bob")
     result = bench.root("runuser -u bob -- sudo -n id")

@@ -14,11 +14,11 @@ from typing import Any
 
 from engine.sandbox.containers.engine import HOST_IMAGE, DockerError, run_soon
 from engine.sandbox.containers.fabric import Fabric
+from engine.sandbox.images import full_name
 
 _STOP_SECONDS = "10"
 _CAPABILITIES = ("SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "SYS_BOOT")
 """What Docker's own set lacks for systemd and a Docker Engine inside: mounts, networks, processes, boots."""
-_FULL_NAMES = {"ubuntu": "Ubuntu", "admin": "Debian"}
 
 
 def _nobody(how: str) -> None:
@@ -134,7 +134,7 @@ class ContainerMachine:
         """What a cloud gives a new instance: its keys, and what cloud-init is to do at its first boot."""
         user = {
             "name": self._user,
-            "gecos": _FULL_NAMES.get(self._user, "EC2 Default User"),
+            "gecos": full_name(self._user),
             "groups": ["adm", "sudo"],
             "lock_passwd": True,
             "shell": "/bin/bash",

@@ -10,19 +10,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.sandbox.images import full_name
 from engine.sandbox.machines import (
-    apt,
     cloud_init,
-    dnf,
     docker,
-    dpkg,
-    filesystem,
+    everywhere,
     network,
     packages,
     power,
     ssh_add,
     ssh_client,
-    system_commands,
     systemctl,
     users,
 )
@@ -44,20 +41,13 @@ def _nobody(how: str) -> None:
     """Nobody turns it off or on."""
 
 
-_OVERRIDES: Mapping[str, Command] = {**filesystem.COMMANDS}
-
-_ALWAYS: Mapping[str, Command] = {
-    **users.COMMANDS,
-    **apt.COMMANDS,
-    **dpkg.COMMANDS,
-    **dnf.COMMANDS,
+_COMMANDS: Mapping[str, Command] = {
+    **everywhere.COMMANDS,
     **systemctl.COMMANDS,
     **cloud_init.COMMANDS,
     **power.COMMANDS,
-    **network.COMMANDS,
     **ssh_add.COMMANDS,
     **ssh_client.COMMANDS,
-    **system_commands.COMMANDS,
 }
 
 _PACKAGED: Mapping[str, Command] = {**docker.COMMANDS, **packages.PACKAGED}
@@ -92,7 +82,7 @@ class SimulatedMachine(Place):
         self.user_data = user_data
         self.addresses = [private_ip, "127.0.0.1"]
         self.folder = folder
-        self.commands = {**_OVERRIDES, **_ALWAYS}
+        self.commands = _COMMANDS
         self.packaged = _PACKAGED
         self.services = Services(self)
         self.services.programs.starter = starter
@@ -235,8 +225,8 @@ class SimulatedMachine(Place):
         for unit in packages.BASE_UNITS:
             self.services.enable(unit)
         users.add_group(self, "netdev", system=True)
-        full = {"ubuntu": "Ubuntu", "admin": "Debian"}.get(self.user, "EC2 Default User")
-        wanted = {"--create-home": ["true"], "--shell": ["/bin/bash"], "--comment": [full]}
+        name = full_name(self.user)
+        wanted = {"--create-home": ["true"], "--shell": ["/bin/bash"], "--comment": [name]}
         users.add_user(self, self.user, Options(wanted, []))
         users.join_groups(self, self.user, ["adm", "sudo"], keep=True)
         self.disk.write("/etc/sudoers.d/90-cloud-init-users", f"{self.user} ALL=(ALL) NOPASSWD:ALL\n", 0o440)

@@ -11,14 +11,9 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from engine.sandbox.machines import (
-    apt,
-    dnf,
-    dpkg,
-    filesystem,
+    everywhere,
     http,
-    network,
     packages,
-    system_commands,
     users,
 )
 from engine.sandbox.machines.base import add_programs, base_files, bash_builtins
@@ -418,13 +413,7 @@ async def apk(call: Call) -> int:
 
 
 _COMMANDS: Mapping[str, Command] = {
-    **filesystem.COMMANDS,
-    **users.COMMANDS,
-    **apt.COMMANDS,
-    **dpkg.COMMANDS,
-    **dnf.COMMANDS,
-    **network.COMMANDS,
-    **system_commands.COMMANDS,
+    **everywhere.COMMANDS,
     "pip": pip,
     "pip3": pip,
     "python3": python,

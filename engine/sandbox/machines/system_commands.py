@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.sandbox.machines.command import Call, Command, options
+from engine.sandbox.machines.shell import run_words
 
 
 async def hostname(call: Call) -> int:
@@ -95,8 +96,6 @@ async def nothing(call: Call) -> int:
 
 async def setsid(call: Call) -> int:
     """setsid, stdbuf, ionice, chronic COMMAND…: the command alone."""
-    from engine.sandbox.machines.shell import run_words
-
     given = options(
         call.args, values={"-n", "-c"} if call.name == "ionice" else {"-o", "-e", "-i"}, stop=True
     )
@@ -111,8 +110,6 @@ async def uptime(call: Call) -> int:
 
 async def env(call: Call) -> int:
     """env [-i] [-u NAME] [NAME=VALUE…] [COMMAND…]."""
-    from engine.sandbox.machines.shell import run_words
-
     given = options(
         call.args, values={"-u", "-C"}, same={"--ignore-environment": "-i", "--unset": "-u"}, stop=True
     )

@@ -1,4 +1,4 @@
-"""Accounts: useradd and its like, id, getent, sudo, su; /etc/passwd and /etc/group are the truth."""
+"""Accounts: useradd and its like, id, getent, passwd; /etc/passwd and /etc/group are the truth."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from engine.sandbox.machines.command import Call, Command, Failed, Login, Options, options
 from engine.sandbox.machines.place import Place
-from engine.sandbox.machines.shell import run_words
 
 _DATABASES = {"passwd": "/etc/passwd", "group": "/etc/group", "shadow": "/etc/shadow", "hosts": "/etc/hosts"}
 
@@ -117,7 +116,6 @@ _USER_OPTIONS = {
     "-a": "--append",
     "-l": "--login",
     "-L": "--lock",
-    "-U ": "--unlock",
     "--move-home": "--create-home",
     "-f": "--inactive",
 }
@@ -244,6 +242,29 @@ async def userdel(call: Call) -> int:
     return 0
 
 
+async def deluser(call: Call) -> int:
+    """Debian's deluser: `deluser USER GROUP` only leaves the group."""
+    given = options(call.args)
+    if len(given.rest) == 2:
+        return _leave(call, *given.rest)
+    call.args = ["--remove", *given.rest] if "--remove-home" in given else given.rest
+    return await userdel(call)
+
+
+def _leave(call: Call, user: str, group: str) -> int:
+    _need_root(call)
+    rows = table(call.place, "/etc/group")
+    if group not in rows:
+        return call.complain(f"deluser: The group `{group}' does not exist.", 3)
+    if user not in rows[group][3].split(","):
+        return call.complain(f"deluser: The user `{user}' is not a member of group `{group}'.", 6)
+    call.say(f"Removing user `{user}' from group `{group}' ...")
+    rows[group][3] = ",".join(member for member in rows[group][3].split(",") if member != user)
+    write_table(call.place, "/etc/group", rows)
+    call.say("Done.")
+    return 0
+
+
 async def groupadd(call: Call) -> int:
     """groupadd [-f] [-r] [-g GID] NAME."""
     _need_root(call)
@@ -329,7 +350,8 @@ def _getent_hosts(call: Call, keys: list[str]) -> int:
     return 0
 
 
-def _lookup(call: Call, name: str) -> Login:
+def lookup(call: Call, name: str) -> Login:
+    """The account of that name or number. Raises Failed where there is none."""
     for row in table(call.place, "/etc/passwd").values():
         if name in (row[0], row[2]):
             return call.place.login(row[0])
@@ -339,7 +361,7 @@ def _lookup(call: Call, name: str) -> Login:
 async def id_(call: Call) -> int:
     """id [-u|-g|-G] [-n] [USER]."""
     given = options(call.args, same={"--user": "-u", "--group": "-g", "--groups": "-G", "--name": "-n"})
-    login = _lookup(call, given.rest[0]) if given.rest else call.login
+    login = lookup(call, given.rest[0]) if given.rest else call.login
     rows = table(call.place, "/etc/group")
     numbers = [rows[name][2] if name in rows else str(login.gid) for name in login.groups]
     if "-u" in given:
@@ -357,7 +379,7 @@ async def id_(call: Call) -> int:
 async def groups(call: Call) -> int:
     """groups [USER]."""
     if call.args:
-        call.say(f"{call.args[0]} : {' '.join(_lookup(call, call.args[0]).groups)}")
+        call.say(f"{call.args[0]} : {' '.join(lookup(call, call.args[0]).groups)}")
     else:
         call.say(" ".join(call.login.groups))
     return 0
@@ -369,129 +391,8 @@ async def whoami(call: Call) -> int:
     return 0
 
 
-def _may_sudo(call: Call) -> bool:
-    if call.login.is_root:
-        return True
-    rules = [call.place.disk.text("/etc/sudoers")]
-    rules += [
-        call.place.disk.text(f"/etc/sudoers.d/{name}") for name in call.place.disk.entries("/etc/sudoers.d")
-    ]
-    for line in "\n".join(rules).splitlines():
-        who = line.split()[:1]
-        if (
-            "NOPASSWD" in line
-            and who
-            and who[0] in (call.login.user, *(f"%{group}" for group in call.login.groups))
-        ):
-            return True
-    return False
-
-
-async def sudo(call: Call) -> int:
-    """sudo [-nEHiSsbk] [-u USER] [-g GROUP] [NAME=VALUE…] COMMAND…, for whom sudoers allows it."""
-    same = {
-        "--user": "-u",
-        "--login": "-i",
-        "--shell": "-s",
-        "--non-interactive": "-n",
-        "--preserve-env": "-E",
-    }
-    given = options(call.args, values={"-u", "-g", "-p", "-h", "-C"}, same=same, stop=True)
-    if not _may_sudo(call):
-        if "-n" in given:
-            return call.complain("sudo: a password is required")
-        return call.complain(
-            "sudo: a terminal is required to read the password; either use the -S option "
-            "to read from standard input "
-            "or configure an askpass helper\nsudo: a password is required"
-        )
-    if "-v" in given or ("-k" in given and not given.rest):
-        return 0
-    if "-l" in given:
-        call.say(f"User {call.login.user} may run the following commands:\n    (ALL) NOPASSWD: ALL")
-        return 0
-    try:
-        login = _lookup(call, given.last("-u", "root").removeprefix("#"))
-    except Failed:
-        return call.complain(
-            f"sudo: unknown user {given.last('-u')}\nsudo: error initializing audit plugin sudoers_audit"
-        )
-    env, words = _sudo_env(call, login, given), list(given.rest)
-    while words and "=" in words[0] and words[0].split("=")[0].isidentifier():
-        name, _, value = words.pop(0).partition("=")
-        env[name] = value
-    if "-i" in given or "-s" in given:
-        words = ["bash", "-c", " ".join(words)] if words else ["bash", "-s"]
-    if not words:
-        return call.complain(
-            "usage: sudo -h | -K | -k | -V\nusage: sudo [-ABbEHkNnPS] [-u user] [command [arg ...]]"
-        )
-    known = words[0] in call.place.commands or _in_path(call.place, words[0])
-    if not known:
-        return call.complain(f"sudo: {words[0]}: command not found")
-    return await run_words(call, words, login, env, login.home if "-i" in given else call.cwd)
-
-
-def _in_path(place: Place, name: str) -> bool:
-    if "/" in name:
-        return True
-    folders = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin")
-    return any(place.disk.exists(f"{folder}/{name}") for folder in folders)
-
-
-def _sudo_env(call: Call, login: Login, given: Options) -> dict[str, str]:
-    env = dict(call.env) if "-E" in given else {}
-    env.pop("SSH_AUTH_SOCK", None)
-    for name in ("HOME", "USER", "LOGNAME", "UID", "EUID", "SHELL", "PWD"):
-        env.pop(name, None)
-    env |= {"SUDO_USER": call.login.user, "SUDO_UID": str(call.login.uid), "SUDO_GID": str(call.login.gid)}
-    if "TERM" in call.env:
-        env["TERM"] = call.env["TERM"]
-    return env
-
-
-async def su(call: Call) -> int:
-    """su [-] [USER] [-c COMMAND], for root."""
-    given = options(
-        call.args, values={"-c", "-s"}, same={"--command": "-c", "-l": "--login", "--shell": "-s"}
-    )
-    words = [word for word in given.rest if word != "-"]
-    if not call.login.is_root:
-        return call.complain("Password: su: Authentication failure")
-    try:
-        login = _lookup(call, words[0] if words else "root")
-    except Failed:
-        return call.complain(
-            f"su: user {words[0]} does not exist or the user entry does not contain all the required fields"
-        )
-    command = ["bash", "-c", given.last("-c")] if "-c" in given else ["bash", "-s"]
-    return await run_words(
-        call, command, login, {}, login.home if "-" in given.rest or "--login" in given else call.cwd
-    )
-
-
-async def runuser(call: Call) -> int:
-    """runuser -u USER [--] COMMAND…, or as su."""
-    given = options(call.args, values={"-u", "-g", "-c", "-s"}, same={"--user": "-u"}, stop=True)
-    if not call.login.is_root:
-        return call.complain("runuser: may not be used by non-root users")
-    if "-u" not in given:
-        return await su(call)
-    try:
-        login = _lookup(call, given.last("-u"))
-    except Failed:
-        return call.complain(f"runuser: user {given.last('-u')} does not exist")
-    # Without -l the environment stays, but for whose it is.
-    kept = {
-        name: value
-        for name, value in call.env.items()
-        if name not in ("HOME", "USER", "LOGNAME", "UID", "EUID", "SHELL")
-    }
-    return await run_words(call, given.rest or ["bash", "-s"], login, kept, call.cwd)
-
-
 async def passwd(call: Call) -> int:
-    """passwd -l|-u|-d|-S USER."""
+    """passwd -l|-u USER: locks the password, unlocks it."""
     given = options(call.args)
     name = (given.rest or [call.login.user])[0]
     if name not in table(call.place, "/etc/passwd"):
@@ -523,7 +424,7 @@ COMMANDS: Mapping[str, Command] = {
     "adduser": adduser,
     "usermod": usermod,
     "userdel": userdel,
-    "deluser": userdel,
+    "deluser": deluser,
     "groupadd": groupadd,
     "addgroup": groupadd,
     "groupdel": groupdel,
@@ -534,9 +435,6 @@ COMMANDS: Mapping[str, Command] = {
     "groups": groups,
     "whoami": whoami,
     "logname": whoami,
-    "sudo": sudo,
-    "su": su,
-    "runuser": runuser,
     "passwd": passwd,
     "chpasswd": chpasswd,
 }
