@@ -10,6 +10,7 @@ import pytest
 from engine.aws.errors import AwsError
 from engine.errors import HalfMade, StepFailed
 from engine.k8s import Ref, reach
+from engine.resource import Beside
 from engine.resources.eks import _k8s
 from engine.resources.eks.clusters import EksCluster
 from engine.resources.eks.manifests import K8s
@@ -234,3 +235,28 @@ def test_a_change_waits_for_the_one_before_and_says_why_it_failed() -> None:
     with pytest.raises(StepFailed, match="is Failed: nodes are too old"):
         wish.update(aws.world(), "c", frozenset({"version"}))
     assert aws.script == []
+
+
+# -- by hand -------------------------------------------------------------------------------------------------
+
+
+def test_commands_change_what_has_changed() -> None:
+    cluster = EksCluster(
+        name="c",
+        role_arn=ROLE,
+        subnets=["subnet-1", "subnet-2"],
+        enabled_logs=["api", "audit", "authenticator", "controllerManager", "scheduler"],
+    ).at("cluster")
+    config, _ = cluster.as_commands("update", "c", frozenset({"enabled_logs"}))
+    assert config.startswith("aws eks update-cluster-config --name c --logging ")
+    config, _ = cluster.as_commands("update", "c", frozenset({"subnets"}))
+    assert config.endswith('\'{"subnetIds": ["subnet-1", "subnet-2"], "securityGroupIds": []}\'')
+    nodes = EksNodegroup(
+        name="workers", cluster_name="c", node_role=ROLE, subnets=["subnet-1"], labels={"sort": "gpu"}
+    ).at("nodes", Beside(there={"labels": {"old": "yes"}}))
+    config, _ = nodes.as_commands("update", "c/workers", frozenset({"labels"}))
+    assert config == (
+        "aws eks update-nodegroup-config --cluster-name c --nodegroup-name workers "
+        '--scaling-config \'{"minSize": 1, "maxSize": 2, "desiredSize": 1}\' '
+        '--labels \'{"addOrUpdateLabels": {"sort": "gpu"}, "removeLabels": ["old"]}\''
+    )

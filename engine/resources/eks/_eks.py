@@ -10,11 +10,12 @@ from pydantic import field_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import narrow, readable, tags_for, told_tags
+from engine.by_hand import json_word, word
 from engine.errors import HalfMade, StepFailed
 from engine.refs import Unknown
-from engine.resource import Fixed, Id, Values
+from engine.resource import Fixed, Id, Values, plain
 from engine.resources.aws._aws import iam_actions, insist, once_propagated, ours, seconds, unless_gone
-from engine.resources.aws._tagging import TaggedByArn, Tagging
+from engine.resources.aws._tagging import TaggedByArn, Tagging, kebab
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -34,9 +35,9 @@ _BUSY_WORDS: Final = (
 )
 
 
-def checked_name(value: Any, most: int) -> Any:
+def checked_name(value: str, most: int) -> str:
     """A name in EKS. Raises ValueError in words."""
-    if isinstance(value, str) and not (len(value) <= most and _NAME.fullmatch(value)):
+    if not (len(value) <= most and _NAME.fullmatch(value)):
         raise ValueError(f"`{value}` cannot be a name in EKS: letters, digits, - and _, at most {most}")
     return value
 
@@ -177,13 +178,29 @@ class OfCluster(InEks):
     @field_validator("name")
     @classmethod
     def _named(cls, value: str) -> str:
-        return str(checked_name(value, 63)) if isinstance(value, str) else value
+        return checked_name(value, 63)
 
     @classmethod
     def named(cls, id: str) -> dict[str, str]:
         """By cluster and name."""
         cluster, _, name = id.partition("/")
         return {"clusterName": cluster, cls.called: name}
+
+    def by_hand(self, action: str, id: str | None, request: Callable[[], Mapping[str, Any]]) -> list[str]:
+        """`aws eks create-NOUN` with its whole request, or `delete-NOUN`, and `wait`."""
+        noun, names = self.noun.replace("_", "-"), self.names_by_hand(id)
+        if action == "delete":
+            return [f"aws eks delete-{noun} {names}", f"aws eks wait {noun}-deleted {names}"]
+        asked = {"clusterName": plain(self.cluster_name), self.called: plain(self.name), **request()}
+        return [
+            f"aws eks create-{noun} --cli-input-json {json_word(asked)}",
+            f"aws eks wait {noun}-active {names}",
+        ]
+
+    def names_by_hand(self, id: str | None) -> str:
+        """The options of `aws eks` that name it."""
+        named = self.named(id) if id else {"clusterName": self.cluster_name, self.called: self.name}
+        return " ".join(f"--{kebab(parameter)} {word(value)}" for parameter, value in named.items())
 
     def whole_name(self) -> str:
         """Cluster and name, as in its id."""

@@ -12,6 +12,7 @@ from engine.by_hand import json_word, told, word
 from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Values, plain
 from engine.resources.aws._aws import iam_actions
+from engine.resources.aws._tagging import kebab
 from engine.resources.eks._eks import InEks, actions, checked_name
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class EksCluster(InEks):
     @field_validator("name")
     @classmethod
     def _named(cls, value: str) -> str:
-        return str(checked_name(value, 100)) if isinstance(value, str) else value
+        return checked_name(value, 100)
 
     @field_validator("version", mode="before")
     @classmethod
@@ -110,7 +111,7 @@ class EksCluster(InEks):
     def _asked(self) -> dict[str, Any]:
         asked = {
             "roleArn": plain(self.role_arn),
-            "resourcesVpcConfig": self._network(),
+            "resourcesVpcConfig": {**self._network(), **self._access()},
             "logging": self._logging(),
             "accessConfig": {
                 "authenticationMode": self.authentication_mode,
@@ -120,11 +121,7 @@ class EksCluster(InEks):
         return {**asked, **({"version": self.version} if self.version else {})}
 
     def _network(self) -> dict[str, Any]:
-        return {
-            "subnetIds": plain(self.subnets),
-            "securityGroupIds": plain(self.security_groups),
-            **self._access(),
-        }
+        return {"subnetIds": plain(self.subnets), "securityGroupIds": plain(self.security_groups)}
 
     def _access(self) -> dict[str, Any]:
         cidrs = {"publicAccessCidrs": plain(self.public_access_cidrs)} if self.endpoint_public_access else {}
@@ -178,16 +175,22 @@ class EksCluster(InEks):
         """A new version of Kubernetes brings a new one of EKS's own."""
         return frozenset({"platform_version"}) if "version" in changed else frozenset()
 
+    def _configs(self, changed: frozenset[str]) -> list[tuple[str, dict[str, Any]]]:
+        """What UpdateClusterConfig takes, one thing at a time: the parameter and its value."""
+        access = {"endpoint_public_access", "endpoint_private_access", "public_access_cidrs"}
+        asked = []
+        if changed & access:
+            asked.append(("resourcesVpcConfig", self._access()))
+        if changed & {"subnets", "security_groups"}:
+            asked.append(("resourcesVpcConfig", self._network()))
+        if "enabled_logs" in changed:
+            asked.append(("logging", self._logging()))
+        return asked
+
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
         """UpdateClusterConfig for one thing at a time, UpdateClusterVersion."""
-        access = {"endpoint_public_access", "endpoint_private_access", "public_access_cidrs"}
-        if changed & access:
-            self.updated(world, id, "update_cluster_config", name=id, resourcesVpcConfig=self._access())
-        if changed & {"subnets", "security_groups"}:
-            network = {"subnetIds": plain(self.subnets), "securityGroupIds": plain(self.security_groups)}
-            self.updated(world, id, "update_cluster_config", name=id, resourcesVpcConfig=network)
-        if "enabled_logs" in changed:
-            self.updated(world, id, "update_cluster_config", name=id, logging=self._logging())
+        for parameter, value in self._configs(changed):
+            self.updated(world, id, "update_cluster_config", name=id, **{parameter: value})
         if "version" in changed:
             self.updated(world, id, "update_cluster_version", name=id, version=self.version)
 
@@ -213,9 +216,8 @@ class EksCluster(InEks):
         lines = []
         if "version" in changed:
             lines.append(f"aws eks update-cluster-version {name} --kubernetes-version {word(self.version)}")
-        if changed - {"version"}:
-            config = json_word(self._access())
-            lines.append(f"aws eks update-cluster-config {name} --resources-vpc-config {config}")
+        for parameter, value in self._configs(changed):
+            lines.append(f"aws eks update-cluster-config {name} --{kebab(parameter)} {json_word(value)}")
         return [line for each in lines for line in (each, f"aws eks wait cluster-active {name}")]
 
     def price(self) -> float | None:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from engine.by_hand import json_word, word
+from engine.by_hand import json_word
 from engine.resource import Fields, Fixed, Id, Output, Values, plain
 from engine.resources.aws import _prices
 from engine.resources.aws._aws import iam_actions
+from engine.resources.aws._tagging import kebab
 from engine.resources.eks._eks import OfCluster, actions
 
 if TYPE_CHECKING:
@@ -137,14 +138,17 @@ class EksNodegroup(OfCluster):
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
         """UpdateNodegroupConfig with what differs in size, labels and taints."""
         there = self.seen(self.described(world, id) or {})
-        old = [taint for taint in there["taints"] if taint not in plain(self.taints)]
+        self.updated(world, id, "update_nodegroup_config", **self.named(id), **self._config(there, changed))
+
+    def _config(self, there: Values, changed: frozenset[str]) -> dict[str, Any]:
         asked: dict[str, Any] = {"scalingConfig": self._scaling()}
         if "labels" in changed:
-            gone = [key for key in there["labels"] if key not in self.labels]
+            gone = [key for key in there.get("labels", ()) if key not in self.labels]
             asked["labels"] = {"addOrUpdateLabels": plain(self.labels), "removeLabels": gone}
         if "taints" in changed:
+            old = [taint for taint in there.get("taints", ()) if taint not in plain(self.taints)]
             asked["taints"] = {"addOrUpdateTaints": plain(self.taints), "removeTaints": old}
-        self.updated(world, id, "update_nodegroup_config", **self.named(id), **asked)
+        return asked
 
     @classmethod
     def delete(cls, world: World, id: str) -> None:
@@ -153,19 +157,15 @@ class EksNodegroup(OfCluster):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws eks create-nodegroup`, `update-nodegroup-config`, `delete-nodegroup`, and `wait`."""
-        named = self.named(id) if id else {"clusterName": "…", "nodegroupName": ""}
-        cluster = word(named["clusterName"] if id else self.cluster_name)
-        names = (
-            f"--cluster-name {cluster} --nodegroup-name {word(named['nodegroupName'] if id else self.name)}"
-        )
-        if action == "delete":
-            return [f"aws eks delete-nodegroup {names}", f"aws eks wait nodegroup-deleted {names}"]
-        active = f"aws eks wait nodegroup-active {names}"
-        if action == "update":
-            size = json_word(self._scaling())
-            return [f"aws eks update-nodegroup-config {names} --scaling-config {size}", active]
-        asked = {"clusterName": plain(self.cluster_name), "nodegroupName": plain(self.name), **self._asked()}
-        return [f"aws eks create-nodegroup --cli-input-json {json_word(asked)}", active]
+        if action != "update":
+            return self.by_hand(action, id, self._asked)
+        names = self.names_by_hand(id)
+        asked = self._config(self._beside.there, changed)
+        config = " ".join(f"--{kebab(name)} {json_word(value)}" for name, value in asked.items())
+        return [
+            f"aws eks update-nodegroup-config {names} {config}",
+            f"aws eks wait nodegroup-active {names}",
+        ]
 
     def price(self) -> float | None:
         """USD per hour of the nodes there are for now, at the price on demand."""
@@ -241,26 +241,7 @@ class EksFargateProfile(OfCluster):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws eks create-fargate-profile`, `delete-fargate-profile`, and `wait`."""
-        if action == "delete":
-            named = self.named(id or "")
-            names = (
-                f"--cluster-name {word(named['clusterName'])} "
-                f"--fargate-profile-name {word(named['fargateProfileName'])}"
-            )
-            return [
-                f"aws eks delete-fargate-profile {names}",
-                f"aws eks wait fargate-profile-deleted {names}",
-            ]
-        names = f"--cluster-name {word(self.cluster_name)} --fargate-profile-name {word(self.name)}"
-        asked = {
-            "clusterName": plain(self.cluster_name),
-            "fargateProfileName": plain(self.name),
-            **self._asked(),
-        }
-        return [
-            f"aws eks create-fargate-profile --cli-input-json {json_word(asked)}",
-            f"aws eks wait fargate-profile-active {names}",
-        ]
+        return self.by_hand(action, id, self._asked)
 
     def price(self) -> float | None:
         """Nothing by itself: its pods cost by vCPU and GB."""
