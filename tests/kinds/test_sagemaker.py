@@ -132,6 +132,15 @@ def test_a_notebook_is_stopped_and_started(stage: Stage) -> None:
     SagemakerNotebook.delete(world, name)
 
 
+def test_commands_for_a_notebook_change_every_setting() -> None:
+    notebook = SagemakerNotebook(name="n", role_arn=ROLE, root_access="Disabled", volume_size=10).at("n")
+    changed = frozenset({"root_access", "volume_size", "default_code_repository"})
+    assert notebook.as_commands("update", "n", changed)[2] == (
+        "aws sagemaker update-notebook-instance --notebook-instance-name n --volume-size-in-gb 10 "
+        "--disassociate-default-code-repository --root-access Disabled"
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "fields", "words"),
     [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import narrow, readable, tag_list, tags_for, told_tags
@@ -52,7 +52,7 @@ _FIRST_PARTY: Final[Mapping[str, str]] = {
 
 https://docs.aws.amazon.com/sagemaker/latest/dg-ecr-paths/
 """
-OTHER_REGISTRIES: Final = (
+_OTHER_REGISTRIES: Final = (
     "# The image is us-east-1's; other regions: https://docs.aws.amazon.com/sagemaker/latest/dg-ecr-paths/"
 )
 """What is said before a command by hand with the image of one of AWS's own algorithms."""
@@ -108,9 +108,15 @@ def image(world: World, algorithm: str) -> str:
     return f"{account}.dkr.ecr.{world.aws.region}.amazonaws.com/{algorithm}:1"
 
 
-def image_by_hand(algorithm: str) -> str:
-    """The image of one of AWS's own algorithms in us-east-1: commands by hand do not know the region."""
-    return f"{_FIRST_PARTY['us-east-1']}.dkr.ecr.us-east-1.amazonaws.com/{algorithm}:1"
+def image_by_hand(chosen: Any, algorithm: str | None) -> tuple[list[str], Any]:
+    """Remarks, and the image that is chosen, or else that of one of AWS's own algorithms in us-east-1.
+
+    Commands by hand do not know the region.
+    """
+    if algorithm is None:
+        return [], chosen
+    own = f"{_FIRST_PARTY['us-east-1']}.dkr.ecr.us-east-1.amazonaws.com/{algorithm}:1"
+    return [_OTHER_REGISTRIES], own
 
 
 def algorithm_of(image_uri: str) -> str | None:
@@ -120,18 +126,30 @@ def algorithm_of(image_uri: str) -> str | None:
     return name if registry in _FIRST_PARTY.values() and name in ALGORITHMS else None
 
 
-def checked_instance(value: Any) -> Any:
-    """The name of an instance type of SageMaker's. Raises ValueError in words."""
-    if isinstance(value, str) and not _INSTANCE.fullmatch(value):
+def _checked_instance(value: str) -> str:
+    if not _INSTANCE.fullmatch(value):
         raise ValueError(f"`{value}` is not an instance type of SageMaker: they begin with ml., ml.t3.medium")
     return value
 
 
-def checked_s3(value: Any) -> Any:
-    """A place in S3. Raises ValueError in words."""
-    if isinstance(value, str) and not _S3.fullmatch(value):
+def _checked_s3(value: str) -> str:
+    if not _S3.fullmatch(value):
         raise ValueError(f"`{value}` is not a place in S3: write s3://BUCKET/PREFIX")
     return value
+
+
+def _checked_role(value: str) -> str:
+    if not _ROLE.fullmatch(value):
+        raise ValueError(f'`{value}` is not the ARN of a role: write "{{{{ role.arn }}}}" of an iam_role')
+    return value
+
+
+InstanceType = Annotated[str, AfterValidator(_checked_instance)]
+"""The name of an instance type of SageMaker's."""
+S3Place = Annotated[str, AfterValidator(_checked_s3)]
+"""A place in S3."""
+RoleArn = Annotated[Id, AfterValidator(_checked_role)]
+"""The ARN of a role."""
 
 
 class Vpc(Fields):
@@ -182,7 +200,7 @@ class InSagemaker(TaggedByArn):
     @field_validator("name")
     @classmethod
     def _named(cls, value: str) -> str:
-        if isinstance(value, str) and not (len(value) <= 63 and _NAME.fullmatch(value)):
+        if not (len(value) <= 63 and _NAME.fullmatch(value)):
             raise ValueError(
                 f"`{value}` cannot be a name in SageMaker: letters, digits and - in between, at most 63"
             )
@@ -191,6 +209,11 @@ class InSagemaker(TaggedByArn):
     def foreseen(self) -> str | None:
         """Its name."""
         return None if isinstance(self.name, Unknown) else self.name
+
+    @classmethod
+    def differs(cls, name: str, wanted: Any, there: Any) -> bool:
+        """Environments are all texts."""
+        return bool((texts(wanted) if name == "environment" else wanted) != there)
 
     @classmethod
     def camel(cls) -> str:
@@ -314,13 +337,6 @@ def tags_by_arn(world: World, arn: str) -> dict[str, str]:
 def missing(error: AwsError) -> bool:
     """Whether what was asked for is not there; SageMaker says so in the words of a ValidationException."""
     return error.not_found or (error.code == "ValidationException" and bool(_MISSING.search(error.said)))
-
-
-def checked_role(value: Any) -> Any:
-    """The ARN of a role. Raises ValueError in words."""
-    if isinstance(value, str) and not _ROLE.fullmatch(value):
-        raise ValueError(f'`{value}` is not the ARN of a role: write "{{{{ role.arn }}}}" of an iam_role')
-    return value
 
 
 def check_image(chosen: Any, algorithm: Any, field: str) -> None:

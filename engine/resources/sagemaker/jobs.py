@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import LAB, is_made_by
@@ -15,16 +15,15 @@ from engine.errors import HalfMade
 from engine.resource import Fields, Fixed, Id, Output, Values, plain
 from engine.resources.aws._aws import iam_actions
 from engine.resources.sagemaker._sagemaker import (
-    OTHER_REGISTRIES,
     InSagemaker,
+    InstanceType,
+    RoleArn,
+    S3Place,
     Vpc,
     actions,
     algorithm_of,
     ask,
     check_image,
-    checked_instance,
-    checked_role,
-    checked_s3,
     image,
     image_by_hand,
     tags_by_arn,
@@ -49,6 +48,10 @@ class _Job(InSagemaker):
 
     succeeded: Fixed[bool] = True
     """Whether a job that failed or was stopped is run anew; false lets it stand as it is."""
+
+    def price(self) -> float | None:
+        """Nothing any more once it has ended; while it runs, its machines cost by the second."""
+        return 0.0
 
     def wanted(self, also: Sequence[str] = ()) -> Values:
         """That it has succeeded is always asked, unless the playbook says otherwise."""
@@ -91,7 +94,7 @@ class Channel(Fields):
 
     name: str = Field(default="train", pattern=r"^[A-Za-z0-9._-]{1,64}$")
     """What the algorithm calls it: train, test, validation."""
-    s3_uri: str
+    s3_uri: S3Place
     """Where it lies, s3://BUCKET/PREFIX."""
     content_type: str | None = Field(default=None, max_length=256)
     """Its form, `text/csv;label_size=0`."""
@@ -101,11 +104,6 @@ class Channel(Fields):
     """Whether each machine gets everything or a part of it."""
     compression: Literal["None", "Gzip"] = "None"
     """Whether it is packed."""
-
-    @field_validator("s3_uri")
-    @classmethod
-    def _place(cls, value: str) -> str:
-        return str(checked_s3(value)) if isinstance(value, str) else value
 
     def asked(self) -> dict[str, Any]:
         """Channel of a request."""
@@ -153,7 +151,7 @@ class SagemakerTrainingJob(_Job):
         "iam", "PassRole"
     )
 
-    role_arn: Fixed[Id]
+    role_arn: Fixed[RoleArn]
     """The role that it reads the data and writes the artefact with."""
     algorithm: Fixed[str | None] = None
     """One of AWS's own algorithms, `kmeans`."""
@@ -165,11 +163,11 @@ class SagemakerTrainingJob(_Job):
     """What it learns from."""
     input_mode: Fixed[Literal["File", "Pipe", "FastFile"]] = "File"
     """How the data comes to the machine."""
-    output_path: Fixed[str]
+    output_path: Fixed[S3Place]
     """Where the artefact goes, s3://BUCKET/PREFIX."""
     kms_key_id: Fixed[str | None] = Field(default=None, max_length=2048)
     """The key that the artefact is encrypted with."""
-    instance_type: Fixed[str] = "ml.m5.large"
+    instance_type: Fixed[InstanceType] = "ml.m5.large"
     """The machine it runs on."""
     instance_count: Fixed[int] = Field(default=1, ge=1)
     """How many of them."""
@@ -187,12 +185,6 @@ class SagemakerTrainingJob(_Job):
     """Whether it can reach nothing of the network."""
     vpc: Fixed[Vpc | None] = None
     """The network that it runs in."""
-
-    @field_validator("role_arn", "output_path", "instance_type")
-    @classmethod
-    def _well_formed(cls, value: str, info: Any) -> str:
-        checks = {"role_arn": checked_role, "output_path": checked_s3, "instance_type": checked_instance}
-        return str(checks[info.field_name](value)) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -278,15 +270,9 @@ class SagemakerTrainingJob(_Job):
         """`aws sagemaker create-training-job`, `delete-training-job`."""
         if action == "delete":
             return self.by_hand(action, id, dict)
+        remarks, chosen = image_by_hand(self.training_image, self.algorithm)
         told = self.told_by_hand(model_artifacts="ModelArtifacts.S3ModelArtifacts")
-        if self.algorithm is None:
-            return [*self.by_hand_with_wait(action, id, self._asked(self.training_image)), *told]
-        chosen = image_by_hand(self.algorithm)
-        return [OTHER_REGISTRIES, *self.by_hand_with_wait(action, id, self._asked(chosen)), *told]
-
-    def price(self) -> float | None:
-        """Nothing any more once it has ended; while it runs, its machines cost by the second."""
-        return 0.0
+        return [*remarks, *self.by_hand_with_wait(action, id, self._asked(chosen)), *told]
 
 
 class SagemakerTransformJob(_Job):
@@ -310,7 +296,7 @@ class SagemakerTransformJob(_Job):
     """What its name begins with: AWS keeps every job's for ever, so eight characters of its own follow."""
     model_name: Fixed[Id]
     """The sagemaker_model that answers."""
-    input_path: Fixed[str]
+    input_path: Fixed[S3Place]
     """What it answers for, s3://BUCKET/PREFIX."""
     content_type: Fixed[str | None] = Field(default=None, max_length=256)
     """Its form, `text/csv`."""
@@ -318,7 +304,7 @@ class SagemakerTransformJob(_Job):
     """`Line`: every line is a record of its own."""
     compression: Fixed[Literal["None", "Gzip"]] = "None"
     """Whether the input is packed."""
-    output_path: Fixed[str]
+    output_path: Fixed[S3Place]
     """Where the answers go, s3://BUCKET/PREFIX, each as NAME.out."""
     accept: Fixed[str | None] = Field(default=None, max_length=256)
     """The form of the answers, `application/json`."""
@@ -332,16 +318,10 @@ class SagemakerTransformJob(_Job):
     """MB of one request."""
     environment: Fixed[dict[str, str | int | float | bool] | None] = Field(default=None, max_length=16)
     """Environment variables of the image."""
-    instance_type: Fixed[str] = "ml.m5.large"
+    instance_type: Fixed[InstanceType] = "ml.m5.large"
     """The machine it runs on."""
     instance_count: Fixed[int] = Field(default=1, ge=1)
     """How many of them."""
-
-    @field_validator("input_path", "output_path", "instance_type")
-    @classmethod
-    def _well_formed(cls, value: str, info: Any) -> str:
-        check = checked_instance if info.field_name == "instance_type" else checked_s3
-        return str(check(value)) if isinstance(value, str) else value
 
     def name_for(self, world: World) -> str:
         """The name with characters that differ from job to job, and are the same for one sent again."""
@@ -399,11 +379,6 @@ class SagemakerTransformJob(_Job):
         }
 
     @classmethod
-    def differs(cls, name: str, wanted: Any, there: Any) -> bool:
-        """Environments are all texts."""
-        return bool((texts(wanted) if name == "environment" else wanted) != there)
-
-    @classmethod
     def read_many(cls, world: World, ids: Sequence[str]) -> dict[str, Values]:
         """DescribeTransformJob and ListTags for each; one without the lab's tags is gone."""
         found = super().read_many(world, ids)
@@ -445,7 +420,3 @@ class SagemakerTransformJob(_Job):
         if action == "delete":
             return [f"aws sagemaker stop-transform-job --transform-job-name {word(id or '')}"]
         return [*self.by_hand_with_wait(action, id, self._asked()), *self.told_by_hand()]
-
-    def price(self) -> float | None:
-        """Nothing any more once it has ended; while it runs, its machines cost by the second."""
-        return 0.0

@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from engine.by_hand import word
 from engine.errors import HalfMade, StepFailed
 from engine.resource import Fields, Fixed, Id, Output, Values, plain
 from engine.resources.aws._aws import iam_actions
 from engine.resources.sagemaker._sagemaker import (
-    OTHER_REGISTRIES,
     InSagemaker,
+    InstanceType,
+    RoleArn,
+    S3Place,
     Vpc,
     actions,
     algorithm_of,
     ask,
     check_image,
-    checked_instance,
-    checked_role,
-    checked_s3,
     image,
     image_by_hand,
     price,
@@ -50,13 +49,13 @@ class SagemakerModel(InSagemaker):
         + iam_actions("ecr", "BatchCheckLayerAvailability BatchGetImage GetDownloadUrlForLayer")
     )
 
-    role_arn: Fixed[Id]
+    role_arn: Fixed[RoleArn]
     """The role that it reads the artefact and the image with."""
     image: Fixed[str | None] = Field(default=None, max_length=255)
     """The image that serves: answers GET /ping and POST /invocations on port 8080."""
     algorithm: Fixed[str | None] = None
     """One of AWS's own algorithms in place of an image, `kmeans`."""
-    model_data_url: Fixed[str | None] = None
+    model_data_url: Fixed[S3Place | None] = None
     """The trained artefact, s3://…/model.tar.gz, unpacked to /opt/ml/model."""
     environment: Fixed[dict[str, str | int | float | bool] | None] = Field(default=None, max_length=100)
     """Environment variables of the image."""
@@ -66,16 +65,6 @@ class SagemakerModel(InSagemaker):
     """Whether it can reach nothing of the network."""
     vpc: Fixed[Vpc | None] = None
     """The network that it runs in."""
-
-    @field_validator("role_arn")
-    @classmethod
-    def _role(cls, value: str) -> str:
-        return str(checked_role(value)) if isinstance(value, str) else value
-
-    @field_validator("model_data_url")
-    @classmethod
-    def _artefact(cls, value: str | None) -> str | None:
-        return str(checked_s3(value)) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _one_image(self) -> Self:
@@ -116,11 +105,6 @@ class SagemakerModel(InSagemaker):
         }
 
     @classmethod
-    def differs(cls, name: str, wanted: Any, there: Any) -> bool:
-        """Environments are all texts."""
-        return bool((texts(wanted) if name == "environment" else wanted) != there)
-
-    @classmethod
     def delete(cls, world: World, id: str) -> None:
         """DeleteModel; its artefact in S3 stays."""
         cls.removed(world, id)
@@ -129,14 +113,8 @@ class SagemakerModel(InSagemaker):
         """`aws sagemaker create-model`, `delete-model`."""
         if action == "delete":
             return self.by_hand(action, id, dict)
-        if self.algorithm is None:
-            return [*self.by_hand(action, id, lambda: self._asked(self.image)), *self.told_by_hand()]
-        chosen = image_by_hand(self.algorithm)
-        return [
-            OTHER_REGISTRIES,
-            *self.by_hand(action, id, lambda: self._asked(chosen)),
-            *self.told_by_hand(),
-        ]
+        remarks, chosen = image_by_hand(self.image, self.algorithm)
+        return [*remarks, *self.by_hand(action, id, lambda: self._asked(chosen)), *self.told_by_hand()]
 
 
 class Serverless(Fields):
@@ -155,7 +133,7 @@ class Variant(Fields):
     """Its name within the configuration."""
     model_name: Id
     """The sagemaker_model."""
-    instance_type: str | None = None
+    instance_type: InstanceType | None = None
     """`ml.t2.medium`; none where it is serverless."""
     initial_instance_count: int = Field(default=1, ge=1)
     """How many machines."""
@@ -163,11 +141,6 @@ class Variant(Fields):
     """Its share of the requests, against the other variants."""
     serverless: Serverless | None = None
     """Instead of machines of its own."""
-
-    @field_validator("instance_type")
-    @classmethod
-    def _instance(cls, value: str | None) -> str | None:
-        return str(checked_instance(value)) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _served(self) -> Self:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from engine.by_hand import word
 from engine.errors import HalfMade, StepFailed
 from engine.resource import Fixed, Id, Output, Values, plain
 from engine.resources.aws._aws import iam_actions
+from engine.resources.aws._tagging import kebab
 from engine.resources.sagemaker._sagemaker import (
     InSagemaker,
+    InstanceType,
+    RoleArn,
     actions,
     ask,
-    checked_instance,
-    checked_role,
     price,
 )
 
@@ -36,6 +37,11 @@ _SETTINGS: Final[Mapping[str, str]] = {
 }
 """What UpdateNotebookInstance changes, while the instance is stopped."""
 
+_NONE_OF_IT: Final[Mapping[str, str]] = {
+    "DefaultCodeRepository": "DisassociateDefaultCodeRepository",
+    "LifecycleConfigName": "DisassociateLifecycleConfig",
+}
+
 
 class SagemakerNotebook(InSagemaker):
     """A notebook instance: a machine with Jupyter, ready for SageMaker."""
@@ -54,9 +60,9 @@ class SagemakerNotebook(InSagemaker):
         + iam_actions("ec2", "CreateNetworkInterface DescribeSecurityGroups DescribeSubnets DescribeVpcs")
     )
 
-    instance_type: str = "ml.t3.medium"
+    instance_type: InstanceType = "ml.t3.medium"
     """How large, `ml.t3.medium`; a change stops it for some minutes."""
-    role_arn: Id
+    role_arn: RoleArn
     """The role that notebooks act with."""
     volume_size: int = Field(default=5, ge=5, le=16384)
     """GB of its disk; it can only grow."""
@@ -78,18 +84,6 @@ class SagemakerNotebook(InSagemaker):
     """The key its disk is encrypted with."""
     running: bool = True
     """false: stopped, which costs only its disk."""
-
-    @field_validator("instance_type")
-    @classmethod
-    def _instance(cls, value: str) -> str:
-        checked: str = checked_instance(value)
-        return checked
-
-    @field_validator("role_arn")
-    @classmethod
-    def _role(cls, value: str) -> str:
-        checked: str = checked_role(value)
-        return checked
 
     def wanted(self, also: Sequence[str] = ()) -> Values:
         """That it runs (or does not) is always asked."""
@@ -154,15 +148,23 @@ class SagemakerNotebook(InSagemaker):
 
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
         """StopNotebookInstance, UpdateNotebookInstance, StartNotebookInstance where it is to run."""
-        settings = {key: plain(getattr(self, field)) for field, key in _SETTINGS.items() if field in changed}
+        settings = self._settings(changed)
         if settings or not self.running:
             _stop(world, id)
         if settings:
-            ask(world, "update_notebook_instance", NotebookInstanceName=id, **_or_nothing(settings))
+            ask(world, "update_notebook_instance", NotebookInstanceName=id, **settings)
             self._reached(world, id, "Stopped")
         if self.running:
             ask(world, "start_notebook_instance", NotebookInstanceName=id)
             self._reached(world, id, "InService")
+
+    def _settings(self, changed: frozenset[str]) -> dict[str, Any]:
+        """UpdateNotebookInstance's parameters: what is set to nothing has a flag of its own."""
+        given = {key: plain(getattr(self, field)) for field, key in _SETTINGS.items() if field in changed}
+        return {
+            (_NONE_OF_IT.get(key, key) if value is None else key): (True if value is None else value)
+            for key, value in given.items()
+        }
 
     @classmethod
     def delete(cls, world: World, id: str) -> None:
@@ -191,8 +193,10 @@ class SagemakerNotebook(InSagemaker):
                 *self.by_hand(action, id, dict),
                 f"aws sagemaker wait notebook-instance-deleted {name}",
             ]
-        flags = {"instance_type": "instance-type", "volume_size": "volume-size-in-gb", "role_arn": "role-arn"}
-        words = [f"--{flags[field]} {word(getattr(self, field))}" for field in flags if field in changed]
+        words = [
+            f"--{kebab(key)}" if value is True else f"--{kebab(key)} {word(value)}"
+            for key, value in self._settings(changed).items()
+        ]
         change = [f"aws sagemaker update-notebook-instance {name} {' '.join(words)}"] if words else []
         start = [f"aws sagemaker start-notebook-instance {name}", ready] if self.running else []
         return [*stopped, *change, *start]
@@ -209,15 +213,3 @@ def _stop(world: World, name: str) -> None:
     if kind.at_rest(world, name, moving, _TAKES, "the notebook instance to come to rest") == "InService":
         ask(world, "stop_notebook_instance", NotebookInstanceName=name)
     kind.at_rest(world, name, ("Stopping", *moving), _TAKES, "the notebook instance to stop")
-
-
-def _or_nothing(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """UpdateNotebookInstance's parameters: what is set to nothing has a flag of its own."""
-    flags = {
-        "DefaultCodeRepository": "DisassociateDefaultCodeRepository",
-        "LifecycleConfigName": "DisassociateLifecycleConfig",
-    }
-    return {
-        (flags[key] if value is None and key in flags else key): (True if value is None else value)
-        for key, value in settings.items()
-    }
