@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -347,6 +348,27 @@ def test_commands_of_a_create_do_each_thing_once() -> None:
     )
     [line] = group.at("workers").as_commands("create", None)
     assert '"VPCZoneIdentifier": "\'"${NET_A_ID},${NET_B_ID}"\'"' in line
+
+
+def test_commands_replace_instances_as_apply_does() -> None:
+    group = AutoscalingGroup.model_validate(
+        {
+            "name": "workers",
+            "launch_template": {"launch_template_id": "lt-1"},
+            "min_size": 1,
+            "max_size": 2,
+            "availability_zones": ["us-east-1a"],
+            "instance_warmup": 30,
+        }
+    )
+    changed, refresh = group.at("workers").as_commands("update", "workers", frozenset({"launch_template"}))
+    assert json.loads(shlex.split(changed)[-1]) == {
+        "AutoScalingGroupName": "workers",
+        "MinSize": 1,
+        "MaxSize": 2,
+        "LaunchTemplate": {"LaunchTemplateId": "lt-1", "Version": "$Default"},
+    }
+    assert json.loads(shlex.split(refresh)[-1]) == {"MinHealthyPercentage": 90, "InstanceWarmup": 30}
 
 
 def test_what_differs_is_told_by_port() -> None:

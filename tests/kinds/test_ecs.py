@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -338,3 +340,46 @@ def test_what_differs_is_told_by_container() -> None:
     }
     assert not EcsTaskDefinition.differs("containers", same, [completed])
     assert EcsTaskDefinition.differs("containers", same, [{**completed, "user": "root"}])
+
+
+def test_a_task_that_was_told_to_stop_is_gone_though_it_still_runs() -> None:
+    arn = "arn:aws:ecs:us-east-1:123456789012:task/lab/0123"
+    interface = {"name": "networkInterfaceId", "value": "eni-1"}
+    task = {
+        "taskArn": arn,
+        "lastStatus": "RUNNING",
+        "desiredStatus": "STOPPED",
+        "stoppedReason": "Deleted by labctl",
+        "attachments": [{"type": "ElasticNetworkInterface", "details": [interface]}],
+    }
+
+    class WithAddresses(Scripted):
+        def pages(self, service: str, operation: str, key: str, /, **params: Any) -> list[dict[str, Any]]:
+            assert operation == "describe_network_interfaces"
+            return [{"NetworkInterfaceId": "eni-1", "Association": {"PublicIp": "203.0.113.7"}}]
+
+    asked = {"cluster": "lab", "tasks": [arn], "include": ["TAGS"]}
+    aws = WithAddresses([("describe_tasks", asked, {"tasks": [task]})])
+    assert EcsTask.read_many(aws.world(), [arn]) == {}
+
+
+def test_commands_make_and_change_a_service_as_apply_does() -> None:
+    balancer = {"target_group_arn": "arn:2", "container_name": "web", "container_port": 80}
+    service = EcsService.model_validate(
+        {
+            "name": "web",
+            "cluster": "lab",
+            "task_definition": "app:1",
+            "scheduling_strategy": "DAEMON",
+            "load_balancers": [balancer],
+        }
+    ).at("web")
+    made, *_ = service.as_commands("create", None)
+    assert '"schedulingStrategy": "DAEMON"' in made
+    assert "desiredCount" not in made
+    changed, *_ = service.as_commands("update", "arn:1", frozenset({"load_balancers"}))
+    assert json.loads(shlex.split(changed)[-1]) == {
+        "cluster": "lab",
+        "service": "arn:1",
+        "loadBalancers": [{"targetGroupArn": "arn:2", "containerName": "web", "containerPort": 80}],
+    }

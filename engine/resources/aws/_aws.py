@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import AfterValidator
 
@@ -127,6 +127,11 @@ def finish(world: World, id: str, step: Callable[[], object]) -> None:
 def seconds(world: World, default: float) -> float:
     """How long a step may wait: what the playbook allows it, else `default`."""
     return world.job.timeout or default
+
+
+def set_ones(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a request that are set: None, which AWS does not take, leaves one out."""
+    return {name: value for name, value in params.items() if value is not None}
 
 
 def sorted_out(tags: Mapping[str, str | None]) -> tuple[dict[str, str], list[str]]:

@@ -9,7 +9,7 @@ from engine.aws.errors import AwsError
 from engine.aws.tags import made_by, values_filter
 from engine.errors import StepFailed
 from engine.resource import Values
-from engine.resources.aws._aws import insist, seconds
+from engine.resources.aws._aws import insist, seconds, set_ones
 from engine.resources.aws._tagging import Tagged, Tagging
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class InEc2(Tagged):
 
 def ask(world: World, operation: str, **params: Any) -> dict[str, Any]:
     """An EC2 request that may be sent twice without harm: reads, deletes, settings; None leaves one out."""
-    return world.aws.call("ec2", operation, retry=True, **_given(params))
+    return world.aws.call("ec2", operation, retry=True, **set_ones(params))
 
 
 def make(world: World, operation: str, **params: Any) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def make(world: World, operation: str, **params: Any) -> dict[str, Any]:
     def send() -> dict[str, Any]:
         return insist(
             world,
-            lambda: world.aws.call("ec2", operation, **_given(params)),
+            lambda: world.aws.call("ec2", operation, **set_ones(params)),
             _late,
             what="AWS to see what was just made",
             timeout=_SETTLES,
@@ -95,10 +95,6 @@ def once_seen(world: World, operation: str, **params: Any) -> dict[str, Any]:
         what="AWS to see what was just made",
         timeout=_SETTLES,
     )
-
-
-def _given(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in params.items() if value is not None}
 
 
 def _late(error: AwsError) -> bool:

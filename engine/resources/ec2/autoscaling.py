@@ -13,7 +13,15 @@ from engine.by_hand import assign, json_word, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Resource, Unread, Values, plain
-from engine.resources.aws._aws import finish, insist, seconds, service_linked_role, shaped, sorted_out
+from engine.resources.aws._aws import (
+    finish,
+    insist,
+    seconds,
+    service_linked_role,
+    set_ones,
+    shaped,
+    sorted_out,
+)
 from engine.resources.ec2._ec2 import instances
 
 if TYPE_CHECKING:
@@ -196,8 +204,8 @@ class AutoscalingGroup(Resource):
                     "choose another name, or delete that group if nobody needs it",
                 )
 
-    def _settings(self) -> dict[str, Any]:
-        """What CreateAutoScalingGroup and UpdateAutoScalingGroup take alike, by field."""
+    def _settings(self) -> dict[str, tuple[str, Any]]:
+        """By field, name and value of what CreateAutoScalingGroup and UpdateAutoScalingGroup take alike."""
         subnets = self.vpc_zone_identifier
         return {
             "launch_template": ("LaunchTemplate", _template_request(plain(self.launch_template))),
@@ -217,7 +225,20 @@ class AutoscalingGroup(Resource):
     def _request(self) -> dict[str, Any]:
         request = {"AutoScalingGroupName": self.name, "TargetGroupARNs": self.target_group_arns}
         request |= dict(self._settings().values())
-        return {name: value for name, value in request.items() if value is not None}
+        return set_ones(request)
+
+    def _changes(self, changed: frozenset[str]) -> dict[str, Any]:
+        """What UpdateAutoScalingGroup is sent for the fields `changed`; nothing where none are its own."""
+        settings = {key: value for name, (key, value) in self._settings().items() if name in changed}
+        given = set_ones(settings)
+        # A size alone may lie outside the others that are there.
+        return {"MinSize": self.min_size, "MaxSize": self.max_size, **given} if given else {}
+
+    def _preferences(self) -> dict[str, Any]:
+        """How StartInstanceRefresh replaces instances."""
+        return set_ones(
+            {"MinHealthyPercentage": self.min_healthy_percentage, "InstanceWarmup": self.instance_warmup}
+        )
 
     @classmethod
     def read_many(cls, world: World, ids: Sequence[str]) -> dict[str, Values]:
@@ -230,12 +251,9 @@ class AutoscalingGroup(Resource):
 
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
         """UpdateAutoScalingGroup, its target groups, and an instance refresh where the template changed."""
-        settings = {key: value for name, (key, value) in self._settings().items() if name in changed}
-        given = {key: value for key, value in settings.items() if value is not None}
-        if given:
-            # A size alone may lie outside the others that are there.
-            sizes = {"MinSize": self.min_size, "MaxSize": self.max_size}
-            _ask(world, "update_auto_scaling_group", AutoScalingGroupName=id, **{**sizes, **given})
+        request = self._changes(changed)
+        if request:
+            _ask(world, "update_auto_scaling_group", AutoScalingGroupName=id, **request)
         if "target_group_arns" in changed:
             self._attach(world, id)
         _until_in_service(world, id)
@@ -254,14 +272,10 @@ class AutoscalingGroup(Resource):
 
     def _refresh(self, world: World, id: str) -> None:
         """StartInstanceRefresh; waits until every instance has been replaced."""
-        preferences = {
-            "MinHealthyPercentage": self.min_healthy_percentage,
-            "InstanceWarmup": self.instance_warmup,
-        }
-        given = {name: value for name, value in preferences.items() if value is not None}
+        start = {"AutoScalingGroupName": id, "Preferences": self._preferences()}
         answer = insist(
             world,
-            lambda: _ask(world, "start_instance_refresh", AutoScalingGroupName=id, Preferences=given),
+            lambda: _ask(world, "start_instance_refresh", **start),
             lambda error: error.code == "InstanceRefreshInProgress",
             what="the last replacement of instances to end",
             timeout=seconds(world, _REFRESHES),
@@ -293,8 +307,7 @@ class AutoscalingGroup(Resource):
         if wanted:
             _ask(world, "create_or_update_tags", Tags=_tags(id, wanted))
         if gone:
-            keys = [{"ResourceId": id, "ResourceType": _SORT, "Key": key} for key in gone]
-            _ask(world, "delete_tags", Tags=keys)
+            _ask(world, "delete_tags", Tags=_keys(id, gone))
 
     @classmethod
     def retag_by_hand(cls, id: str, there: Values, tags: Mapping[str, str | None]) -> list[str]:
@@ -304,8 +317,7 @@ class AutoscalingGroup(Resource):
         if wanted:
             lines.append(f"aws autoscaling create-or-update-tags --tags {json_word(_tags(id, wanted))}")
         if gone:
-            keys = [{"ResourceId": id, "ResourceType": _SORT, "Key": key} for key in gone]
-            lines.append(f"aws autoscaling delete-tags --tags {json_word(keys)}")
+            lines.append(f"aws autoscaling delete-tags --tags {json_word(_keys(id, gone))}")
         return lines
 
     @classmethod
@@ -355,23 +367,16 @@ class AutoscalingGroup(Resource):
             if "id" in self._beside.needed:
                 lines.append(f"{variable(self._address)}={own}")
             return lines + self._told(own)
-        settings = {key: value for name, (key, value) in self._settings().items() if name in changed}
-        given = {key: value for key, value in settings.items() if value is not None}
+        request = self._changes(changed)
         lines = []
-        if given:
-            request = {
-                "AutoScalingGroupName": id,
-                "MinSize": self.min_size,
-                "MaxSize": self.max_size,
-                **given,
-            }
-            lines.append(f"aws autoscaling update-auto-scaling-group --cli-input-json {json_word(request)}")
+        if request:
+            given = json_word({"AutoScalingGroupName": id, **request})
+            lines.append(f"aws autoscaling update-auto-scaling-group --cli-input-json {given}")
         if "target_group_arns" in changed:
             lines += self._attached_by_hand(own)
         if "launch_template" in changed and self.replace_all_instances:
-            preferences = json_word({"MinHealthyPercentage": self.min_healthy_percentage})
             command = f"aws autoscaling start-instance-refresh --auto-scaling-group-name {own}"
-            lines.append(f"{command} --preferences {preferences}")
+            lines.append(f"{command} --preferences {json_word(self._preferences())}")
         return lines + self._told(own)
 
     def _attached_by_hand(self, own: str) -> list[str]:
@@ -430,6 +435,11 @@ def _tags(name: str, tags: Mapping[str, str]) -> list[dict[str, Any]]:
         {"ResourceId": name, "ResourceType": _SORT, "Key": key, "Value": value, "PropagateAtLaunch": True}
         for key, value in tags.items()
     ]
+
+
+def _keys(name: str, keys: Sequence[str]) -> list[dict[str, str]]:
+    """Tags to take away, in the form of Auto Scaling's requests."""
+    return [{"ResourceId": name, "ResourceType": _SORT, "Key": key} for key in keys]
 
 
 def _template_request(given: Mapping[str, Any]) -> dict[str, Any]:

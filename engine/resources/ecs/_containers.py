@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from engine.resource import Fields, Id, Values
+from engine.resources.aws._aws import set_ones
 from engine.resources.ecs._ecs import Name, Texts
 
 
@@ -247,7 +248,7 @@ def _port_request(port: Any) -> dict[str, Any]:
         "protocol": port.get("protocol", "tcp"),
         "name": port.get("name"),
     }
-    return {name: value for name, value in request.items() if value is not None}
+    return set_ones(request)
 
 
 def _pairs(given: Any, value: str) -> list[dict[str, Any]]:
@@ -260,7 +261,7 @@ def _log_request(given: Mapping[str, Any]) -> dict[str, Any]:
         "options": given.get("options") or None,
         "secretOptions": _pairs(given.get("secret_options"), "valueFrom") or None,
     }
-    return {name: value for name, value in request.items() if value is not None}
+    return set_ones(request)
 
 
 def container_words(given: Mapping[str, Any]) -> Values:
@@ -297,7 +298,7 @@ def _port_words(given: Mapping[str, Any]) -> Values:
         "protocol": given.get("protocol", "tcp"),
         "name": given.get("name"),
     }
-    return {name: value for name, value in words.items() if value is not None}
+    return set_ones(words)
 
 
 def _log_words(given: Mapping[str, Any]) -> Values:
@@ -341,14 +342,12 @@ def _whole_container(given: Mapping[str, Any]) -> dict[str, Any]:
     whole = container_words(container_request(given))
     if "health_check" in whole:
         whole["health_check"] = {**_HEALTH_DEFAULTS, **whole["health_check"]}
-    if "log_configuration" in whole:
-        options = whole["log_configuration"]["options"]
-        whole["log_configuration"] = {**whole["log_configuration"], "options": dict(options)}
     whole.setdefault("port_mappings", [])
     return whole
 
 
 def volume_request(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A volume for ECS, from plain values in the playbook's words."""
     efs = given.get("efs_volume_configuration")
     request: dict[str, Any] = {"name": given["name"]}
     if efs:
@@ -363,6 +362,7 @@ def volume_request(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def volume_words(given: Mapping[str, Any]) -> Values:
+    """A volume of ECS in the playbook's words."""
     words: Values = {"name": given["name"]}
     efs = given.get("efsVolumeConfiguration")
     if efs:
@@ -377,4 +377,5 @@ def volume_words(given: Mapping[str, Any]) -> Values:
 
 
 def whole_volume(given: Mapping[str, Any]) -> Values:
+    """A volume as ECS completes it, so that two can be compared."""
     return volume_words(volume_request(given))

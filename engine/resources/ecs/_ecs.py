@@ -11,7 +11,7 @@ from engine.aws.errors import AwsError
 from engine.aws.tags import narrow, tags_for
 from engine.by_hand import word
 from engine.resource import Fields, Id, Values
-from engine.resources.aws._aws import insist, shaped
+from engine.resources.aws._aws import insist, set_ones, shaped
 from engine.resources.aws._tagging import Tagged, Tagging
 from engine.resources.ec2._ec2 import described
 
@@ -83,8 +83,8 @@ class CapacityProviderStrategyItem(Fields):
 
 
 def ask(world: World, operation: str, /, **params: Any) -> dict[str, Any]:
-    """An ECS request that may be sent twice without harm: reads, deletes, settings."""
-    return world.aws.call("ecs", operation, retry=True, **params)
+    """An ECS request that may be sent twice without harm: reads, deletes, settings; None leaves one out."""
+    return world.aws.call("ecs", operation, retry=True, **set_ones(params))
 
 
 def once_settled(world: World, act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -154,6 +154,12 @@ def short(name: str | None) -> str | None:
     return name.rpartition("/")[2] if isinstance(name, str) else name
 
 
+def definition_differs(wanted: str, there: str) -> bool:
+    """Whether a definition is not the one asked for: `family:3`, or `family` for any of its revisions."""
+    given, found = str(short(wanted)), str(short(there))
+    return given != (found if ":" in given else found.partition(":")[0])
+
+
 def network_request(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """A networkConfiguration for ECS, from plain values in the playbook's words."""
     if given is None:
@@ -163,7 +169,7 @@ def network_request(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "securityGroups": given.get("security_groups"),
         "assignPublicIp": "ENABLED" if given.get("assign_public_ip") is True else "DISABLED",
     }
-    return {"awsvpcConfiguration": {name: value for name, value in inner.items() if value is not None}}
+    return {"awsvpcConfiguration": set_ones(inner)}
 
 
 def network_words(given: Mapping[str, Any] | None) -> Values | None:

@@ -100,14 +100,13 @@ class EcsCluster(InEcs):
         """CreateCluster, which would give back a cluster of that name that is there: looked for first."""
         self._refuse_another(world)
         request = {
+            "clusterName": self.name,
             "settings": self._settings(),
             "capacityProviders": self.capacity_providers,
             "defaultCapacityProviderStrategy": strategy_request(plain(self.capacity_provider_strategy)),
+            "tags": new_tags(world),
         }
-        given = {name: value for name, value in request.items() if value is not None}
-        answer = once_settled(
-            world, lambda: ask(world, "create_cluster", clusterName=self.name, tags=new_tags(world), **given)
-        )
+        answer = once_settled(world, lambda: ask(world, "create_cluster", **request))
         id = str(answer["cluster"]["clusterArn"])
         finish(world, id, lambda: _until_active(world, id))
         return id

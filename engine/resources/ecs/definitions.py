@@ -14,6 +14,7 @@ from engine.by_hand import assign, aws, filled, json_word, told, word
 from engine.errors import StepFailed
 from engine.refs import Unknown, holds_unknown
 from engine.resource import Fixed, Id, Output, Place, Values, plain
+from engine.resources.aws._aws import set_ones
 from engine.resources.ecs._containers import (
     Container,
     RuntimePlatform,
@@ -164,7 +165,8 @@ class EcsTaskDefinition(InEcs):
         if name == "volumes":
             return [whole_volume(one) for one in wanted] != [whole_volume(one) for one in there or ()]
         if name == "runtime_platform":
-            return {**_PLATFORM, **wanted} != {**_PLATFORM, **(there or {})}
+            usual = {name: value for name, (_, value) in _PLATFORM.items()}
+            return {**usual, **wanted} != {**usual, **(there or {})}
         return super().differs(name, wanted, there)
 
     def reach(self, place: Place) -> Mapping[str, Sequence[str]]:
@@ -196,7 +198,7 @@ class EcsTaskDefinition(InEcs):
         return str(answer["taskDefinition"]["taskDefinitionArn"])
 
     def _request(self) -> dict[str, Any]:
-        platform = plain(self.runtime_platform) if self.runtime_platform is not None else None
+        platform = plain(self.runtime_platform)
         request = {
             "family": self.family,
             "containerDefinitions": [container_request(plain(one)) for one in self.containers],
@@ -208,15 +210,12 @@ class EcsTaskDefinition(InEcs):
             "taskRoleArn": self.task_role_arn,
             "volumes": [volume_request(plain(one)) for one in self.volumes] or None,
             "runtimePlatform": platform
-            and {
-                "cpuArchitecture": platform.get("cpu_architecture", "X86_64"),
-                "operatingSystemFamily": platform.get("operating_system_family", "LINUX"),
-            },
+            and {key: platform.get(name, usual) for name, (key, usual) in _PLATFORM.items()},
             "ephemeralStorage": None
             if self.ephemeral_storage is None
             else {"sizeInGiB": self.ephemeral_storage},
         }
-        return {name: value for name, value in request.items() if value is not None}
+        return set_ones(request)
 
     @classmethod
     def read_many(cls, world: World, ids: Sequence[str]) -> dict[str, Values]:
@@ -274,7 +273,11 @@ class EcsTaskDefinition(InEcs):
         return [assign(self._address, f"{command} {query}"), *told(self, asked, queries)]
 
 
-_PLATFORM: Final = {"cpu_architecture": "X86_64", "operating_system_family": "LINUX"}
+_PLATFORM: Final = {
+    "cpu_architecture": ("cpuArchitecture", "X86_64"),
+    "operating_system_family": ("operatingSystemFamily", "LINUX"),
+}
+"""What ECS calls the machine and system, and what they are where nothing is said."""
 
 
 def _described(world: World, id: str) -> dict[str, Any] | None:
@@ -303,10 +306,7 @@ def _values(given: Mapping[str, Any], tags: Mapping[str, str]) -> Values:
         "memory": int(given["memory"]) if given.get("memory") else None,
         "execution_role_arn": given.get("executionRoleArn"),
         "task_role_arn": given.get("taskRoleArn"),
-        "runtime_platform": {
-            "cpu_architecture": platform.get("cpuArchitecture", "X86_64"),
-            "operating_system_family": platform.get("operatingSystemFamily", "LINUX"),
-        },
+        "runtime_platform": {name: platform.get(key, usual) for name, (key, usual) in _PLATFORM.items()},
         "volumes": [volume_words(one) for one in given.get("volumes") or ()],
         "ephemeral_storage": (given.get("ephemeralStorage") or {}).get("sizeInGiB"),
         "tags": readable(tags),

@@ -13,7 +13,7 @@ from engine.by_hand import assign, itself, json_word, told, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Unread, Values, plain
-from engine.resources.aws._aws import finish, seconds, service_linked_role
+from engine.resources.aws._aws import finish, seconds, service_linked_role, set_ones
 from engine.resources.ecs._ecs import (
     CapacityProviderStrategyItem,
     InEcs,
@@ -23,6 +23,7 @@ from engine.resources.ecs._ecs import (
     by_cluster,
     cluster_of,
     clusters,
+    definition_differs,
     in_chunks,
     in_cluster,
     listed,
@@ -159,9 +160,7 @@ class EcsService(InEcs):
         if name == "cluster":
             return bool(short(wanted) != there)
         if name == "task_definition":
-            # `family` alone stands for its newest revision, `family:3` for that one.
-            given, found = str(short(wanted)), str(short(there))
-            return given != (found if ":" in given else found.partition(":")[0])
+            return definition_differs(wanted, there)
         if name == "network_configuration":
             return network_differs(wanted, there)
         if name == "load_balancers":
@@ -197,38 +196,61 @@ class EcsService(InEcs):
         return id
 
     def _create(self, world: World) -> dict[str, Any]:
+        try:
+            return ask(
+                world, "create_service", clientToken=token(world), tags=new_tags(world), **self._request()
+            )
+        except AwsError as error:
+            raise _explained(error, self.name) from None
+
+    def _request(self) -> dict[str, Any]:
+        """What CreateService is sent, but for token and tags."""
         request = {
             "cluster": self.cluster,
             "serviceName": self.name,
             "launchType": self.launch_type,
             "schedulingStrategy": self.scheduling_strategy,
-            "loadBalancers": _balancers_request(plain(self.load_balancers)),
-            "desiredCount": self.desired_count if self.scheduling_strategy == "REPLICA" else None,
-            "clientToken": token(world),
-            "tags": new_tags(world),
-            **self._settings(),
+            **dict(self._settings().values()),
         }
-        try:
-            return ask(
-                world,
-                "create_service",
-                **{name: value for name, value in request.items() if value is not None},
-            )
-        except AwsError as error:
-            raise _explained(error, self.name) from None
+        return set_ones(request)
 
-    def _settings(self) -> dict[str, Any]:
-        """What CreateService and UpdateService take alike."""
+    def _settings(self) -> dict[str, tuple[str, Any]]:
+        """By field, what CreateService and UpdateService take alike: name and value there."""
+        count = None if self.scheduling_strategy == "DAEMON" else self.desired_count
         return {
-            "taskDefinition": self.task_definition,
-            "capacityProviderStrategy": strategy_request(plain(self.capacity_provider_strategy)),
-            "platformVersion": self.platform_version,
-            "networkConfiguration": network_request(plain(self.network_configuration)),
-            "healthCheckGracePeriodSeconds": self.health_check_grace_period_seconds,
-            "deploymentConfiguration": _deployment_request(plain(self.deployment_configuration)),
-            "enableExecuteCommand": self.enable_execute_command,
-            "propagateTags": self.propagate_tags,
+            "task_definition": ("taskDefinition", self.task_definition),
+            "desired_count": ("desiredCount", count),
+            "capacity_provider_strategy": (
+                "capacityProviderStrategy",
+                strategy_request(plain(self.capacity_provider_strategy)),
+            ),
+            "platform_version": ("platformVersion", self.platform_version),
+            "network_configuration": (
+                "networkConfiguration",
+                network_request(plain(self.network_configuration)),
+            ),
+            "load_balancers": ("loadBalancers", _balancers_request(plain(self.load_balancers))),
+            "health_check_grace_period_seconds": (
+                "healthCheckGracePeriodSeconds",
+                self.health_check_grace_period_seconds,
+            ),
+            "deployment_configuration": (
+                "deploymentConfiguration",
+                _deployment_request(plain(self.deployment_configuration)),
+            ),
+            "enable_execute_command": ("enableExecuteCommand", self.enable_execute_command),
+            "propagate_tags": ("propagateTags", self.propagate_tags),
         }
+
+    def _changes(self, changed: frozenset[str]) -> dict[str, Any]:
+        """What UpdateService is sent for the fields `changed`."""
+        request = {key: value for name, (key, value) in self._settings().items() if name in changed}
+        if "load_balancers" in changed:
+            request["loadBalancers"] = request["loadBalancers"] or []
+        if changed & {"force_new_deployment", "capacity_provider_strategy", "enable_execute_command"}:
+            # These take effect on new tasks only.
+            request["forceNewDeployment"] = True
+        return set_ones(request)
 
     @classmethod
     def read_many(cls, world: World, ids: Sequence[str]) -> dict[str, Values]:
@@ -242,30 +264,10 @@ class EcsService(InEcs):
 
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
         """UpdateService; returns once the new deployment is complete."""
-        names = {
-            "task_definition": "taskDefinition",
-            "capacity_provider_strategy": "capacityProviderStrategy",
-            "platform_version": "platformVersion",
-            "network_configuration": "networkConfiguration",
-            "health_check_grace_period_seconds": "healthCheckGracePeriodSeconds",
-            "deployment_configuration": "deploymentConfiguration",
-            "enable_execute_command": "enableExecuteCommand",
-            "propagate_tags": "propagateTags",
-        }
-        settings = self._settings()
-        request = {key: settings[key] for name, key in names.items() if name in changed}
-        if "load_balancers" in changed:
-            request["loadBalancers"] = _balancers_request(plain(self.load_balancers)) or []
-        if "desired_count" in changed:
-            request["desiredCount"] = self.desired_count
-        if changed & {"force_new_deployment", "capacity_provider_strategy", "enable_execute_command"}:
-            # These take effect on new tasks only.
-            request["forceNewDeployment"] = True
-        given = {name: value for name, value in request.items() if value is not None}
+        where = {"cluster": cluster_of(id), "service": id}
+        request = self._changes(changed)
         try:
-            once_settled(
-                world, lambda: ask(world, "update_service", cluster=cluster_of(id), service=id, **given)
-            )
+            once_settled(world, lambda: ask(world, "update_service", **where, **request))
         except AwsError as error:
             raise _explained(error, self.name) from None
         _until_stable(world, id)
@@ -310,28 +312,16 @@ class EcsService(InEcs):
                 f"aws ecs wait services-inactive{at} --services {word(id)}",
             ]
         own = itself(self, id)
-        cluster = f"--cluster {word(self.cluster)}"
-        settings = {name: value for name, value in self._settings().items() if value is not None}
-        settings |= {"desiredCount": self.desired_count}
         if action == "create":
-            settings |= {
-                "serviceName": self.name,
-                "launchType": self.launch_type,
-                "loadBalancers": _balancers_request(plain(self.load_balancers)),
-            }
-            verb, query = "create-service", " --query service.serviceArn --output text"
+            command = f"aws ecs create-service --cli-input-json {json_word(self._request())}"
+            first = assign(self._address, f"{command} --query service.serviceArn --output text")
         else:
-            settings |= {"service": own}
-            if changed & {"force_new_deployment", "capacity_provider_strategy", "enable_execute_command"}:
-                settings |= {"forceNewDeployment": True}
-            verb, query = "update-service", ""
-        given = {name: value for name, value in settings.items() if value is not None}
-        command = f"aws ecs {verb} {cluster} --cli-input-json {json_word(given)}{query}"
-        stable = f"aws ecs wait services-stable {cluster} --services {word(own)}"
-        asked = f"aws ecs describe-services {cluster} --services {word(own)}"
+            request = {"cluster": self.cluster, "service": own, **self._changes(changed)}
+            first = f"aws ecs update-service --cli-input-json {json_word(request)}"
+        at = f"--cluster {word(self.cluster)} --services {word(own)}"
         queries = {"arn": "services[0].serviceArn", "running_count": "services[0].runningCount"}
-        first = assign(self._address, command) if action == "create" else command
-        return [first, stable, *told(self, asked, queries)]
+        stable = f"aws ecs wait services-stable {at}"
+        return [first, stable, *told(self, f"aws ecs describe-services {at}", queries)]
 
     def price(self) -> float | None:
         """What Fargate costs depends on the task definition, which says it in words: unknown here."""

@@ -12,7 +12,7 @@ from engine.aws.tags import is_made_by, readable, told_tags
 from engine.by_hand import assign, filled, itself, json_word, told, word
 from engine.errors import StepFailed
 from engine.resource import Fields, Fixed, Id, Output, Place, Unread, Values, plain
-from engine.resources.aws._aws import finish, seconds, service_linked_role
+from engine.resources.aws._aws import finish, seconds, service_linked_role, set_ones
 from engine.resources.ecs._ecs import (
     CapacityProviderStrategyItem,
     InEcs,
@@ -22,6 +22,7 @@ from engine.resources.ecs._ecs import (
     by_cluster,
     cluster_of,
     clusters,
+    definition_differs,
     in_chunks,
     in_cluster,
     listed,
@@ -130,11 +131,10 @@ class EcsTask(InEcs):
     @classmethod
     def differs(cls, name: str, wanted: Any, there: Any) -> bool:
         """Clusters and definitions by what is given; what ECS no longer tells of an old task is as it was."""
-        if name in {"cluster", "task_definition"} and isinstance(wanted, str):
-            if there is None:
-                return False
-            given, found = str(short(wanted)), str(short(there))
-            return given != (found if ":" in given else found.partition(":")[0])
+        if name == "cluster" and isinstance(wanted, str):
+            return there is not None and bool(short(wanted) != short(there))
+        if name == "task_definition" and isinstance(wanted, str):
+            return there is not None and definition_differs(wanted, there)
         return super().differs(name, wanted, there)
 
     @classmethod
@@ -178,7 +178,7 @@ class EcsTask(InEcs):
         }
         if world is not None:
             request |= {"clientToken": world.job.token or None, "tags": new_tags(world)}
-        return {name: value for name, value in request.items() if value is not None}
+        return set_ones(request)
 
     def _wait(self, world: World, id: str) -> None:
         """Until it runs or has ended. Raises StepFailed with ECS's reason where it ended otherwise."""
@@ -218,10 +218,11 @@ class EcsTask(InEcs):
             tasks = _in(world, cluster, arns)
             if tasks is None:
                 continue
-            told = {str(task["taskArn"]): task for task in tasks}
+            told = {str(task["taskArn"]) for task in tasks}
             found |= {arn: _forgotten(arn) for arn in arns if arn not in told}
-            found |= {arn: _values(task) for arn, task in told.items() if not _is_deleted(task)}
-            running += [task for task in tasks if task.get("lastStatus") == "RUNNING"]
+            left = [task for task in tasks if not _is_deleted(task)]
+            found |= {str(task["taskArn"]): _values(task) for task in left}
+            running += [task for task in left if task.get("lastStatus") == "RUNNING"]
         for arn, address in public_addresses(world, running).items():
             found[arn]["public_ip"] = address
         return found
@@ -314,7 +315,7 @@ def _overrides_request(given: Sequence[Mapping[str, Any]] | None) -> dict[str, A
             "cpu": one.get("cpu"),
             "memory": one.get("memory"),
         }
-        containers.append({name: value for name, value in request.items() if value is not None})
+        containers.append(set_ones(request))
     return {"containerOverrides": containers}
 
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, tags_of, widened
 from engine.errors import StepFailed
+from engine.resources.aws._aws import set_ones
 from engine.resources.aws._tagging import Tagged, Tagging
 
 if TYPE_CHECKING:
@@ -46,8 +47,11 @@ def new_tags(world: World) -> list[dict[str, str]]:
 
 
 def ask(world: World, operation: str, **params: Any) -> dict[str, Any]:
-    """A request that may be sent twice without harm: names make all creates of ELB idempotent."""
-    return world.aws.call("elbv2", operation, retry=True, **params)
+    """A request that may be sent twice without harm: names make all creates of ELB idempotent.
+
+    A parameter that is None is left out.
+    """
+    return world.aws.call("elbv2", operation, retry=True, **set_ones(params))
 
 
 def tags_by_arn(world: World, arns: Sequence[str]) -> dict[str, dict[str, str]]:

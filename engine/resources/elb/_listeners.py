@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from engine.refs import holds_unknown
 from engine.resource import Fields, Id, Values, plain
+from engine.resources.aws._aws import set_ones
 
 
 class RedirectConfig(Fields):
@@ -277,7 +278,7 @@ def listener_request(given: Mapping[str, Any]) -> dict[str, Any]:
         "Certificates": [{"CertificateArn": arn} for arn in (given.get("certificates") or ())[:1]] or None,
         "DefaultActions": actions_request(given["default_actions"]),
     }
-    return {name: value for name, value in request.items() if value is not None}
+    return set_ones(request)
 
 
 def listener_words(given: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> Values:

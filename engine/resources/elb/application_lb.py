@@ -161,7 +161,7 @@ class ElbApplicationLb(InElb):
         return id
 
     def _request(self) -> dict[str, Any]:
-        request = {
+        return {
             "Name": self.name,
             "Subnets": self.subnets,
             "SecurityGroups": self.security_groups,
@@ -169,7 +169,6 @@ class ElbApplicationLb(InElb):
             "IpAddressType": self.ip_address_type,
             "Type": "application",
         }
-        return {name: value for name, value in request.items() if value is not None}
 
     def _attributes(self, names: set[str]) -> list[dict[str, str]]:
         given = {key: getattr(self, name) for name, key in _ATTRIBUTES.items() if name in names}

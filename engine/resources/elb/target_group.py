@@ -13,7 +13,7 @@ from engine.by_hand import assign, aws, filled, itself, json_word, variable, wor
 from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Unread, Values, plain
-from engine.resources.aws._aws import finish, insist, seconds, shaped
+from engine.resources.aws._aws import finish, insist, seconds, set_ones, shaped
 from engine.resources.elb._elb import InElb, Name, ask, found, new_tags, of_ours, refuse_another
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class ElbTargetGroup(InElb):
             request["HealthCheckPort"] = str(request["HealthCheckPort"])
         if "successful_response_codes" in names and self.successful_response_codes is not None:
             request["Matcher"] = {"HttpCode": self.successful_response_codes}
-        return {name: value for name, value in request.items() if value is not None}
+        return set_ones(request)
 
     def _attributes(self, names: set[str]) -> list[dict[str, str]]:
         given = {key: getattr(self, name) for name, key in _ATTRIBUTES.items() if name in names}
