@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,17 +14,16 @@ from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Unread, Values, plain
 from engine.resources.aws._aws import finish, seconds, service_linked_role, set_ones
+from engine.resources.ecs._deployments import SETTLES, addresses_of, described, until_stable
 from engine.resources.ecs._ecs import (
     CapacityProviderStrategyItem,
     InEcs,
     Name,
     NetworkConfiguration,
     ask,
-    by_cluster,
     cluster_of,
     clusters,
     definition_differs,
-    in_chunks,
     in_cluster,
     listed,
     network_differs,
@@ -32,25 +31,14 @@ from engine.resources.ecs._ecs import (
     network_words,
     new_tags,
     once_settled,
-    public_addresses,
     short,
     strategy_request,
     strategy_words,
     token,
-    why_stopped,
 )
 
 if TYPE_CHECKING:
     from engine.world import World
-
-_A_REQUEST: Final = 10
-"""The most services that DescribeServices takes."""
-_TASKS_A_REQUEST: Final = 100
-_GROUP: Final = "service:"
-"""What the group of a service's task begins with."""
-_SETTLES: Final = 900.0
-_FAILED_TASKS: Final = 3
-"""So many tasks that a deployment has lost are enough to say that it does not work."""
 
 
 class LoadBalancer(Fields):
@@ -192,7 +180,7 @@ class EcsService(InEcs):
         """CreateService with a token and all tags; returns once its tasks run, by one deployment."""
         answer = once_settled(world, lambda: self._create(world))
         id = str(answer["service"]["serviceArn"])
-        finish(world, id, lambda: _until_stable(world, id))
+        finish(world, id, lambda: until_stable(world, id))
         return id
 
     def _create(self, world: World) -> dict[str, Any]:
@@ -255,8 +243,8 @@ class EcsService(InEcs):
     @classmethod
     def read_many(cls, world: World, ids: Sequence[str]) -> dict[str, Values]:
         """DescribeServices, 10 at a time in each cluster; where tasks have public addresses, these too."""
-        services = [one for one in _described(world, ids) if one.get("status") == "ACTIVE"]
-        addresses = _addresses(world, services)
+        services = [one for one in described(world, ids) if one.get("status") == "ACTIVE"]
+        addresses = addresses_of(world, services)
         return {
             str(one["serviceArn"]): {**_values(one), "public_ip": addresses.get(str(one["serviceArn"]))}
             for one in services
@@ -270,7 +258,7 @@ class EcsService(InEcs):
             once_settled(world, lambda: ask(world, "update_service", **where, **request))
         except AwsError as error:
             raise _explained(error, self.name) from None
-        _until_stable(world, id)
+        until_stable(world, id)
 
     @classmethod
     def delete(cls, world: World, id: str) -> None:
@@ -283,11 +271,11 @@ class EcsService(InEcs):
                 raise
 
         def gone() -> bool | None:
-            states = {one.get("status") for one in _described(world, [id])}
+            states = {one.get("status") for one in described(world, [id])}
             return True if states <= {"INACTIVE"} else None
 
         what = "the service's tasks to stop"
-        world.aws.poll(gone, what=what, timeout=seconds(world, _SETTLES), say=world.job.say)
+        world.aws.poll(gone, what=what, timeout=seconds(world, SETTLES), say=world.job.say)
 
     @classmethod
     def find(cls, world: World) -> list[str]:
@@ -299,7 +287,7 @@ class EcsService(InEcs):
         ]
         return [
             str(one["serviceArn"])
-            for one in _described(world, arns)
+            for one in described(world, arns)
             if one.get("status") == "ACTIVE" and is_made_by(world, told_tags(one.get("tags")))
         ]
 
@@ -361,21 +349,6 @@ def _deployment_request(given: Mapping[str, Any] | None) -> dict[str, Any] | Non
     return request
 
 
-def _described(world: World, arns: Sequence[str]) -> list[dict[str, Any]]:
-    """The services of these ARNs that are there; those of a cluster that is gone are gone, too."""
-    found: list[dict[str, Any]] = []
-    for cluster, those in by_cluster(arns).items():
-        for chunk in in_chunks(those, _A_REQUEST):
-            try:
-                answer = ask(world, "describe_services", cluster=cluster, services=chunk, include=["TAGS"])
-            except AwsError as error:
-                if not error.not_found:
-                    raise
-                break
-            found += answer["services"]
-    return found
-
-
 def _values(given: Mapping[str, Any]) -> Values:
     deployment = given.get("deploymentConfiguration") or {}
     breaker = deployment.get("deploymentCircuitBreaker")
@@ -410,90 +383,6 @@ def _values(given: Mapping[str, Any]) -> Values:
         "propagate_tags": None if given.get("propagateTags") == "NONE" else given.get("propagateTags"),
         "tags": readable(told_tags(given.get("tags"))),
     }
-
-
-def _addresses(world: World, services: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """By ARN, the public address of one task of each service whose tasks have any."""
-    public = [
-        one
-        for one in services
-        if (network_words(one.get("networkConfiguration")) or {}).get("assign_public_ip")
-        and one.get("runningCount")
-    ]
-    found: dict[str, str] = {}
-    for cluster, arns in by_cluster(str(one["serviceArn"]) for one in public).items():
-        tasks = list(_tasks(world, cluster))
-        addresses = public_addresses(world, tasks)
-        by_service: dict[str, list[str]] = {}
-        for task in sorted(tasks, key=lambda task: str(task["taskArn"])):
-            if task["taskArn"] in addresses and str(task.get("group", "")).startswith(_GROUP):
-                by_service.setdefault(task["group"].removeprefix(_GROUP), []).append(
-                    addresses[task["taskArn"]]
-                )
-        found |= {arn: those[0] for arn in arns if (those := by_service.get(str(short(arn))))}
-    return found
-
-
-def _tasks(world: World, cluster: str) -> Iterator[dict[str, Any]]:
-    """The tasks that run in a cluster (ListTasks, DescribeTasks)."""
-    arns = listed(world, cluster, "list_tasks", "taskArns", desiredStatus="RUNNING")
-    for chunk in in_chunks(arns, _TASKS_A_REQUEST):
-        for task in ask(world, "describe_tasks", cluster=cluster, tasks=chunk)["tasks"]:
-            if task.get("lastStatus") == "RUNNING":
-                yield task
-
-
-def _until_stable(world: World, id: str) -> None:
-    """Wait until one deployment is left and all its tasks run; tells ECS's events meanwhile.
-
-    Raises StepFailed with why tasks stop where they do so again and again.
-    """
-    last = ""
-
-    def stable() -> bool | None:
-        nonlocal last
-        for service in _described(world, [id]):
-            deployments = service.get("deployments") or []
-            newest: dict[str, Any] = next((one for one in deployments if one.get("status") == "PRIMARY"), {})
-            event = str((service.get("events") or [{}])[0].get("message", ""))
-            if event and event != last:
-                world.job.say(event)
-                last = event
-            if newest.get("rolloutState") == "FAILED" or newest.get("failedTasks", 0) >= _FAILED_TASKS:
-                raise _does_not_work(world, id, newest)
-            alone = len(deployments) == 1 and newest.get("rolloutState") in (None, "COMPLETED")
-            if alone and service.get("runningCount") == service.get("desiredCount"):
-                return True
-        return None
-
-    try:
-        world.aws.poll(
-            stable, what="the service's tasks to run", timeout=seconds(world, _SETTLES), say=world.job.say
-        )
-    except StepFailed as error:
-        if not last or "gave up" not in error.message:
-            raise
-        raise StepFailed(f"{error.message}; ECS says: {last}", error.remedy) from None
-
-
-def _does_not_work(world: World, id: str, deployment: Mapping[str, Any]) -> StepFailed:
-    """Why the tasks of a service do not stay up."""
-    cluster = cluster_of(id)
-    arns = world.aws.pages(
-        "ecs", "list_tasks", "taskArns", cluster=cluster, serviceName=str(short(id)), desiredStatus="STOPPED"
-    )
-    reasons: list[str] = []
-    for chunk in in_chunks(arns, _TASKS_A_REQUEST)[:1]:
-        for task in ask(world, "describe_tasks", cluster=cluster, tasks=chunk)["tasks"]:
-            if deployment.get("id") in (None, task.get("startedBy")):
-                reasons.append(why_stopped(task))
-    said = deployment.get("rolloutStateReason") if not reasons else ""
-    causes = "; ".join(dict.fromkeys(reasons)) or said or "ECS gives no reason"
-    return StepFailed(
-        f"the service's tasks do not stay up: {causes}",
-        "mend what they say (image, command, role, log group, subnet without a way out), then apply again; "
-        "what a container printed is in its log group",
-    )
 
 
 def _explained(error: AwsError, name: str) -> AwsError | StepFailed:
