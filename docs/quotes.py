@@ -1,7 +1,7 @@
 """Fills the code that CONTRIBUTING.md quotes with what stands in the files now. Run by `make docs`.
 
 A quote is a block of Python below a line `<!-- FILE: NAME NAME … -->`; a name is a class, up
-to its first method, or one of its methods (`Ec2VpcIgw.create`).
+to its first method, one of its methods (`Ec2VpcIgw.create`), or a function.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ def filled(text: str) -> str:
 def _pieces(source: str) -> Iterator[tuple[str, str]]:
     lines = source.splitlines()
     for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, "\n".join(lines[node.lineno - 1 : node.end_lineno])
         if not isinstance(node, ast.ClassDef):
             continue
         methods = [member for member in node.body if isinstance(member, ast.FunctionDef)]

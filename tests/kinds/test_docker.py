@@ -19,8 +19,11 @@ from engine.errors import StepFailed
 from engine.local_files import PlaybookFiles
 from engine.refs import Unknown
 from engine.resources.hosts import _docker
-from engine.resources.hosts.docker import DockerEngine, DockerImage, DockerNetwork, DockerVolume
 from engine.resources.hosts.docker_container import DockerContainer
+from engine.resources.hosts.docker_engine import DockerEngine
+from engine.resources.hosts.docker_image import DockerImage
+from engine.resources.hosts.docker_network import DockerNetwork
+from engine.resources.hosts.docker_volume import DockerVolume
 from tests.kinds.benches import HOSTS, a_bench, a_host, text
 from tests.kinds.local_host import Bench
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator
 from engine.errors import StepFailed
 from engine.on_host import told
 from engine.resources.hosts._apt import NO_INTERNET, no_internet
-from engine.resources.hosts._shell import quote
+from engine.resources.hosts._shell import FAIL, quote
 
 LAB, ADDRESS, OWN = "labctl:lab", "labctl:address", "labctl:own"
 """Labels: whose it is, its address, and the names of the labels that the playbook itself gives it."""
@@ -94,6 +94,16 @@ def unless_ours(what: str, name: str) -> str:
         f"if owner=$(docker {what} inspect -f {quote(_owner(what))} {quote(name)} 2>/dev/null); then\n"
         f'  [ "$owner" = "$labctl_lab" ] || fail {quote(text)} '
         f"{quote(f'choose another `name`, or remove it: docker {what} rm {name}')}\n  there=yes\nfi\n"
+    )
+
+
+def creation(what: str, name: str, options: str, labels: Mapping[str, str] | None) -> str:
+    """A script that makes a network or volume `name`; what a killed run left of it goes first."""
+    return (
+        f"{FAIL}{HAVE_DOCKER}{unless_ours(what, name)}"
+        f'[ "$there" = no ] || docker {what} rm {quote(name)}\n'
+        'eval "set -- $labctl_labels"\n'
+        f'docker {what} create {options}{label_options(labels)} "$@" {quote(name)}\n'
     )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator
 
-from engine.refs import holds_unknown
+from engine.refs import Unknown, holds_unknown
 
 FAIL: Final = """\
 fail() {
@@ -40,6 +40,18 @@ def words(*values: Any) -> str:
 def known(value: Any) -> bool:
     """Whether `value` is set and nothing in it hangs on what is not made yet."""
     return value is not None and not holds_unknown(value)
+
+
+def listed(value: Any) -> list[Any]:
+    """The items of a list that may be left out; one that is not known yet stands for its items."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, Unknown) else list(value)
+
+
+def pairs(value: Any) -> list[tuple[str, Any]]:
+    """Names and values of a mapping; none where it is left out or not known yet."""
+    return list(value.items()) if isinstance(value, dict) else []
 
 
 def text_hash(text: str) -> str:

@@ -13,7 +13,7 @@ from engine.by_hand import word
 from engine.on_host import OnHost, told
 from engine.refs import Unknown, holds_unknown
 from engine.resource import Output, Unread, Values
-from engine.resources.hosts._shell import FAIL, Account, HostPath, Variables, known, quote, words
+from engine.resources.hosts._shell import FAIL, Account, HostPath, Variables, known, pairs, quote, words
 
 _KEPT = 65536
 """Bytes kept of each output stream."""
@@ -228,7 +228,7 @@ class Command(OnHost):
         if action == "delete":
             return []
         line = word(self.cmd) if isinstance(self.cmd, Unknown) else _line(self.cmd)
-        given = "".join(f"{name}={word(value)} " for name, value in _pairs(self.environment))
+        given = "".join(f"{name}={word(value)} " for name, value in pairs(self.environment))
         line = f"cd {word(self.chdir)} && {given}{line}" if self.chdir is not None else given + line
         as_user = "" if self.become_user is None else f"-u {word(self.become_user)} "
         return [f"sudo {as_user}sh -c {shlex.quote(line)}"]
@@ -236,7 +236,3 @@ class Command(OnHost):
 
 def _line(cmd: Any) -> str:
     return cmd if isinstance(cmd, str) else " ".join(word(item) for item in cmd)
-
-
-def _pairs(environment: Any) -> list[tuple[str, Any]]:
-    return list(environment.items()) if isinstance(environment, dict) else []

@@ -15,7 +15,7 @@ from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Output, Unread, Values, plain
 from engine.resources.hosts import _docker
 from engine.resources.hosts._docker import LAB, DockerName, Duration, ImageName, Size
-from engine.resources.hosts._shell import FAIL, Environment, Words, known, quote
+from engine.resources.hosts._shell import FAIL, Environment, Words, known, listed, pairs, quote
 
 _HOW = ("detach", "pull", "timeout")
 """Fields that say how to make it and cannot be read back."""
@@ -385,8 +385,8 @@ class DockerContainer(OnHost):
     def _options(self, quoted: Any) -> str:
         """Options of `docker run` but for name, networks and environment."""
         options = [flag for flag, on in (("-i", self.interactive), ("-t", self.tty)) if on is True]
-        options += [f"-p {quoted(port)}" for port in _listed(self.published_ports)]
-        options += [f"-v {quoted(volume)}" for volume in _listed(self.volumes)]
+        options += [f"-p {quoted(port)}" for port in listed(self.published_ports)]
+        options += [f"-v {quoted(volume)}" for volume in listed(self.volumes)]
         single = {
             "--restart": self.restart_policy,
             "--hostname": self.hostname,
@@ -398,7 +398,7 @@ class DockerContainer(OnHost):
         }
         options += [f"{flag} {quoted(value)}" for flag, value in single.items() if value is not None]
         options += ["--privileged"] if self.privileged is True else []
-        options += [f"--cap-add {quoted(name)}" for name in _listed(self.cap_add)]
+        options += [f"--cap-add {quoted(name)}" for name in listed(self.cap_add)]
         options += _health_options(self.healthcheck, quoted)
         labels = _docker.label_options(self.labels) if known(self.labels) else ""
         return "".join(f" {option}" for option in options) + labels
@@ -443,13 +443,13 @@ class DockerContainer(OnHost):
             ]
             again = {"running": f"sudo docker start {name}", "triggers": f"sudo docker restart {name}"}
             return limits + [line for field, line in again.items() if field in changed]
-        networks = "".join(f" --network {word(network)}" for network in _listed(self.networks)[:1])
-        variables = "".join(f" -e {key}={word(value)}" for key, value in _pairs(self.env))
-        rest = [*_listed(self.entrypoint)[1:], *_listed(self.command)]
+        networks = "".join(f" --network {word(network)}" for network in listed(self.networks)[:1])
+        variables = "".join(f" -e {key}={word(value)}" for key, value in pairs(self.env))
+        rest = [*listed(self.entrypoint)[1:], *listed(self.command)]
         detach = " -d" if self.detach else ""
         run = f"sudo docker run{detach} --name {name}{networks}{self._options(word)}{variables}"
         joins = [
-            f"sudo docker network connect {word(network)} {name}" for network in _listed(self.networks)[1:]
+            f"sudo docker network connect {word(network)} {name}" for network in listed(self.networks)[1:]
         ]
         return [" ".join([run, word(self.image), *map(word, rest)]), *joins]
 
@@ -612,13 +612,3 @@ def _fits_a_line(value: str) -> bool:
 
 def _first(value: Any) -> Any:
     return value[0] if isinstance(value, list) and value else value if isinstance(value, Unknown) else None
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return [value] if isinstance(value, Unknown) else list(value)
-
-
-def _pairs(values: Any) -> list[tuple[str, Any]]:
-    return list(values.items()) if isinstance(values, dict) else []

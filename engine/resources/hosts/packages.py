@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -13,7 +13,7 @@ from engine.on_host import OnHost, told
 from engine.refs import Unknown, holds_unknown
 from engine.resource import Values
 from engine.resources.hosts._apt import APT, IS_INSTALLED, explain_apt
-from engine.resources.hosts._shell import FAIL, Texts, quote, words
+from engine.resources.hosts._shell import FAIL, Texts, listed, quote, words
 
 _RECORD = """\
 record=$labctl_record/apt
@@ -104,24 +104,22 @@ class Apt(OnHost):
 
     def natural_id(self) -> str:
         """The packages it was made with."""
-        texts = [
-            name.text or "?" if isinstance(name, Unknown) else _bare(name) for name in _listed(self.name)
-        ]
+        texts = [name.text or "?" if isinstance(name, Unknown) else _bare(name) for name in listed(self.name)]
         return " ".join(sorted(texts))
 
     @classmethod
     def look(cls, id: str, wanted: Self | None) -> str:
         """Prints `owner LAB`, `ok NAME` for what is as wanted, `extra NAME` for what is wanted no longer."""
-        names = [name for name in _listed(wanted.name) if isinstance(name, str)] if wanted else []
+        names = [name for name in listed(wanted.name) if isinstance(name, str)] if wanted else []
         checks = "".join(_check(name, f"printf 'ok %s\\n' {quote(name)}", ":") for name in names)
-        listed = "|".join(quote(_bare(name)) for name in names) or "''"
+        wanted_names = "|".join(quote(_bare(name)) for name in names) or "''"
         return (
             '[ -f "$labctl_record/apt" ] || exit 0\n'
             f"{IS_INSTALLED}"
             'grep "^owner " "$labctl_record/apt"\n'
             f"{checks}"
             "for name in $(sed -n 's/^installed //p' \"$labctl_record/apt\"); do\n"
-            f"  case $name in {listed}) continue ;; esac\n"
+            f"  case $name in {wanted_names}) continue ;; esac\n"
             '  [ -z "$(version_of "$name")" ] || printf "extra %s\\n" "$name"\ndone\n'
         )
 
@@ -174,10 +172,6 @@ class Apt(OnHost):
         """`apt-get install`, or `purge`."""
         if action == "delete":
             return [f"sudo apt-get purge -y {words(*(id or '').split())}"]
-        names = " ".join(word(name) for name in _listed(self.name))
+        names = " ".join(word(name) for name in listed(self.name))
         flags = "" if self.install_recommends else "--no-install-recommends "
         return ["sudo apt-get update", f"sudo apt-get install -y {flags}{names}"]
-
-
-def _listed(names: Any) -> list[Any]:
-    return [names] if isinstance(names, Unknown) else list(names)

@@ -12,7 +12,7 @@ from engine.by_hand import word
 from engine.on_host import OnHost, Upload, told
 from engine.refs import Unknown
 from engine.resource import Fixed, Output, Secret, Values
-from engine.resources.hosts._shell import FAIL, Account, HostPath, known, quote
+from engine.resources.hosts._shell import FAIL, Account, HostPath, known, listed, quote
 
 _BEGIN, _END = "# labctl begin", "# labctl end"
 _HOW = ("append", "create_home", "system")
@@ -208,19 +208,13 @@ class User(OnHost):
         typed = "".join(f" {flag} {word(value)}" for flag, value in options if value is not None)
         return [f"sudo useradd -m{typed}{f' -G {groups}' if groups else ''} {name}"] + [
             f"echo {word(key)} | sudo tee -a ~{self.name}/.ssh/authorized_keys"
-            for key in _listed(self.ssh_authorized_keys)
+            for key in listed(self.ssh_authorized_keys)
         ]
 
 
 def _joined(names: Any) -> Any:
-    unknown = [name for name in _listed(names) if isinstance(name, Unknown)]
+    unknown = [name for name in listed(names) if isinstance(name, Unknown)]
     return unknown[0] if unknown else ",".join(names)
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return [value] if isinstance(value, Unknown) else list(value)
 
 
 def _write_keys(name: str, number: int) -> str:
