@@ -31,8 +31,37 @@ _MOST_BLOCKS = 10
 Kinds = Mapping[str, type[Resource]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What an entry says beside its fields, and the blocks around it."""
+
+    keywords: Mapping[str, Node] = field(default_factory=dict)
+    """`host`, `ssh`, `protect`, `retain`, `timeout`, `no_log`, `ignore_changes`; the innermost."""
+    whens: tuple[Node, ...] = ()
+    loop: Node | None = None
+    depends: tuple[Node, ...] = ()
+    tags: tuple[Node, ...] = ()
+
+    def and_within(self, node: Node, problems: Problems) -> Said:
+        """The same, and what `node` says: an entry, or a block, within."""
+        loop = node.get("loop")
+        if loop is not None and self.loop is not None:
+            problems.add(
+                node.keys["loop"], "a `loop` within a `loop`", "loop once, over a list of all combinations"
+            )
+        whens, depends, tags = (_present(node, key) for key in ("when", "depends_on", "tags"))
+        own = {key: node.value[key] for key in (*_OVERRIDES, *_OWN) if node.get(key) is not None}
+        return Said(
+            keywords={**self.keywords, **own},
+            whens=self.whens + whens,
+            loop=loop or self.loop,
+            depends=self.depends + depends,
+            tags=self.tags + tags,
+        )
+
+
 @dataclass(frozen=True)
-class Written:
+class Written(Said):
     """One entry with everything that it and the blocks around it say."""
 
     name: str
@@ -41,16 +70,10 @@ class Written:
     kind_where: Where
     fields: Node
     """A mapping, perhaps empty."""
-    keywords: Mapping[str, Node] = field(default_factory=dict)
-    """`host`, `ssh`, `protect`, `retain`, `timeout`, `no_log`, `ignore_changes`; the innermost."""
-    whens: tuple[Node, ...] = ()
-    loop: Node | None = None
-    depends: tuple[Node, ...] = ()
-    tags: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True)
-class Included:
+class Included(Said):
     """One `include`: a playbook whose resources become part of this one, addressed by its name."""
 
     name: str
@@ -59,46 +82,12 @@ class Included:
     """None where it cannot be read; the problem is told."""
     given: Node
     """Its `vars`, a mapping, perhaps empty."""
-    keywords: Mapping[str, Node] = field(default_factory=dict)
-    """`host`, `protect`, `retain`, `timeout`, `no_log`; the innermost."""
-    whens: tuple[Node, ...] = ()
-    loop: Node | None = None
-    depends: tuple[Node, ...] = ()
-    tags: tuple[Node, ...] = ()
 
 
 Part = Written | Included
 
 Find = Callable[[Node], "Playbook | None"]
 """From the value of an `include` to the playbook that it names; None, and a problem, where there is none."""
-
-
-@dataclass(frozen=True)
-class _Shared:
-    """What the blocks around an entry say."""
-
-    keywords: Mapping[str, Node] = field(default_factory=dict)
-    whens: tuple[Node, ...] = ()
-    loop: Node | None = None
-    depends: tuple[Node, ...] = ()
-    tags: tuple[Node, ...] = ()
-
-    def with_keywords_of(self, node: Node, problems: Problems) -> _Shared:
-        """The same with the keywords of `node`, an entry or block within, added."""
-        loop = node.get("loop")
-        if loop is not None and self.loop is not None:
-            problems.add(
-                node.keys["loop"], "a `loop` within a `loop`", "loop once, over a list of all combinations"
-            )
-        whens, depends, tags = (_present(node, key) for key in ("when", "depends_on", "tags"))
-        own = {key: node.value[key] for key in (*_OVERRIDES, *_OWN) if node.get(key) is not None}
-        return _Shared(
-            keywords={**self.keywords, **own},
-            whens=self.whens + whens,
-            loop=loop or self.loop,
-            depends=self.depends + depends,
-            tags=self.tags + tags,
-        )
 
 
 def _present(node: Node, key: str) -> tuple[Node, ...]:
@@ -118,9 +107,9 @@ class Entries:
 
     def of(self, node: Node | None) -> tuple[Part, ...]:
         """Everything in `node`, as far as it can be read."""
-        return tuple(self._list(node, "`resources`", _Shared(), 0))
+        return tuple(self._list(node, "`resources`", Said(), 0))
 
-    def _list(self, node: Node | None, what: str, shared: _Shared, depth: int) -> Iterator[Part]:
+    def _list(self, node: Node | None, what: str, around: Said, depth: int) -> Iterator[Part]:
         if node is None or node.value is None:
             return
         if not node.is_list:
@@ -131,20 +120,20 @@ class Entries:
             self._problems.add(node.where, f"blocks are nested more than {_MOST_BLOCKS} deep")
             return
         for item in node.value:
-            yield from self._entry(item, shared, depth)
+            yield from self._entry(item, around, depth)
 
-    def _entry(self, node: Node, shared: _Shared, depth: int) -> Iterator[Part]:
+    def _entry(self, node: Node, around: Said, depth: int) -> Iterator[Part]:
         if not node.is_mapping:
             words = f"an entry must be a mapping, not {sort_of(content(node))}"
             self._problems.add(node.where, words, "write `- name: …` and a kind")
         elif "block" in node.value:
-            yield from self._block(node, shared, depth)
+            yield from self._block(node, around, depth)
         else:
-            made = self._include(node, shared) if "include" in node.value else self._resource(node, shared)
+            made = self._include(node, around) if "include" in node.value else self._resource(node, around)
             if made is not None:
                 yield made
 
-    def _include(self, node: Node, shared: _Shared) -> Included | None:
+    def _include(self, node: Node, around: Said) -> Included | None:
         for key, where, _ in node.items():
             if key in self._kinds:
                 remedy = "write it as an entry of its own"
@@ -158,7 +147,7 @@ class Entries:
         given = reading.mapping(node.get("vars"), "`vars`", self._problems)
         if name is None:
             return None
-        own = shared.with_keywords_of(node, self._problems)
+        own = around.and_within(node, self._problems)
         if "ssh" in own.keywords and "ssh" not in node.value:
             words = "`ssh` is for one host, and an include is many resources"
             self._problems.add(own.keywords["ssh"].where, words, "write it in the included playbook")
@@ -167,14 +156,10 @@ class Entries:
             where=node.where,
             book=book,
             given=given or Node(node.where, {}, {}),
-            keywords=own.keywords,
-            whens=own.whens,
-            loop=own.loop,
-            depends=own.depends,
-            tags=own.tags,
+            **vars(own),
         )
 
-    def _block(self, node: Node, shared: _Shared, depth: int) -> Iterator[Part]:
+    def _block(self, node: Node, around: Said, depth: int) -> Iterator[Part]:
         allowed = ("block", *(word for word in KEYWORDS if word not in _OWN))
         for key, where, _ in node.items():
             if key in self._kinds:
@@ -187,10 +172,10 @@ class Entries:
             elif key not in allowed:
                 remedy = ENTRY_WORDS.get(key) or did_you_mean(key, allowed, "it may have")
                 self._problems.add(where, f"a block has no `{key}`", remedy)
-        inner = shared.with_keywords_of(node, self._problems)
+        inner = around.and_within(node, self._problems)
         yield from self._list(node.get("block"), "`block`", inner, depth + 1)
 
-    def _resource(self, node: Node, shared: _Shared) -> Written | None:
+    def _resource(self, node: Node, around: Said) -> Written | None:
         name = self._name(node, "resource")
         kind_key = self._kind(node)
         fields = self._fields(node.value[kind_key], self._kinds[kind_key]) if kind_key is not None else None
@@ -198,18 +183,14 @@ class Entries:
             self.unread.update([name] if name is not None else [])
             return None
         kind = self._kinds[kind_key]
-        own = shared.with_keywords_of(node, self._problems)
+        own = around.and_within(node, self._problems)
         written = Written(
             name=name,
             where=node.where,
             kind=kind,
             kind_where=node.keys[kind_key],
             fields=fields,
-            keywords=own.keywords,
-            whens=own.whens,
-            loop=own.loop,
-            depends=own.depends,
-            tags=own.tags,
+            **vars(own),
         )
         _find_secret_fields(written, self._problems)
         return written
