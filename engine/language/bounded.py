@@ -23,9 +23,11 @@ from engine.language.evaluation import Absent, Later, NotKnown, Skipped, View
 _MOST = 1_000_000
 """The longest text, and the largest repetition or width, that a template may make."""
 BUDGET: Final = "labctl_budget"
+VALUE: Final = "labctl_value"
+"""Variables that are there when a template runs: its budget, and what it gives."""
 ROUNDS: Final = "labctl_rounds"
 JOINED: Final = "labctl_joined"
-"""Names under which the budget and what watches over it are there when a template runs."""
+"""Filters that watch over loops and `~`."""
 
 
 class _Bounded(ImmutableSandboxedEnvironment):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any, Final
 
-from engine.language.bounded import GLOBALS
+from engine.language.bounded import BUDGET, GLOBALS, VALUE
 from engine.language.secrets import Outside
 from engine.language.views import Environment
 from engine.language.words import BUILTIN
@@ -35,7 +35,7 @@ _JINJA = {
     "loop",
     "self",
 }
-RESERVED: Final = frozenset({*BUILTIN, *LOOP, *GLOBALS, *_JINJA, "labctl_value", "caller", "super"})
+RESERVED: Final = frozenset({*BUILTIN, *LOOP, *GLOBALS, *_JINJA, BUDGET, VALUE, "caller", "super"})
 """Names that neither a variable nor a resource may have."""
 
 _SLUG_LENGTH = 40

@@ -17,7 +17,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.runtime import Undefined
 from jinja2.visitor import NodeTransformer
 
-from engine.language.bounded import BUDGET, ENVIRONMENT, GLOBALS, JOINED, ROUNDS
+from engine.language.bounded import BUDGET, ENVIRONMENT, GLOBALS, JOINED, ROUNDS, VALUE
 from engine.language.budget import Budget
 from engine.language.evaluation import Failed, Wrong
 
@@ -95,7 +95,7 @@ class Expression:
         pieces = list(self._compiled.root_render_func(context))
         if self.is_statements:
             return "".join(pieces)
-        value = context.vars["labctl_value"]
+        value = context.vars[VALUE]
         budget.weigh(value)
         return value
 
@@ -113,7 +113,7 @@ def defined(value: Any) -> Any:
 def _program(source: nodes.Template | nodes.Expr) -> nodes.Template:
     if isinstance(source, nodes.Template):
         return source
-    assign = nodes.Assign(nodes.Name("labctl_value", "store"), source, lineno=1)
+    assign = nodes.Assign(nodes.Name(VALUE, "store"), source, lineno=1)
     program = nodes.Template([assign], lineno=1)
     program.set_environment(ENVIRONMENT)
     return program
@@ -275,7 +275,7 @@ def _chain(source: nodes.Node) -> tuple[str, tuple[tuple[str | int, bool], ...]]
 
 def _uses(source: nodes.Template | nodes.Expr) -> Iterator[Use]:
     program = _program(source)
-    free = meta.find_undeclared_variables(program) - {"labctl_value"}
+    free = meta.find_undeclared_variables(program) - {VALUE}
     yield from _uses_below(source, free)
 
 
