@@ -10,17 +10,16 @@ from typing import Any
 
 from engine.addresses import joined
 from engine.errors import Invalid
-from engine.lab import Lab, Target, Use, UsedLab
-from engine.language.document import Node, content
+from engine.lab import Lab, Use, UsedLab
+from engine.language.document import Node
 from engine.language.entries import Included
 from engine.language.playbook import Playbook
 from engine.language.problems import Problems
 from engine.language.secrets import Outside
-from engine.language.variables import Given, Names, Settings, resolve
+from engine.language.variables import Given, Names, Settings, filled_early, resolve
 from engine.language.views import UsedOutputs
 from engine.local_files import shown
 from engine.refs import UNKNOWN, Unknown, leaves
-from engine.templating import Filling, Scope
 
 
 @dataclass(frozen=True)
@@ -107,11 +106,8 @@ class Naming:
         return lab
 
     def _name(self, node: Node, names: Names) -> str | None:
-        bare = Lab(name="", slug="", target=Target("sandbox"), resources={}, names=names)
-        filling = Filling(Scope(bare, {}))
-        value = filling.of(content(node))
         try:
-            filling.check()
+            value = filled_early(node, names)
         except Invalid as invalid:
             self.problems.extend_elsewhere(invalid.problems)
             return None

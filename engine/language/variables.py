@@ -21,7 +21,7 @@ from engine.language.problems import Problems
 from engine.language.secrets import Outside, read_source, source_of
 from engine.language.words import NAME, did_you_mean, one_of, sort_of
 from engine.refs import UNKNOWN, Unknown
-from engine.templating import Filling, Scope, templates
+from engine.templating import Scope, fill, templates
 
 TYPES: Final = ("string", "int", "float", "bool", "list", "dict", "choice", "cidr", "port", "secret")
 _LONG: Final = ("type", "default", "description", "choices", "min", "max", "from")
@@ -299,20 +299,13 @@ class _Maker:
             if isinstance(value, Filled):
                 return convert(self.variable, value.value)
             if isinstance(value, Node):
-                return convert(self.variable, self._filled(value))
+                return convert(self.variable, filled_early(value, self.names))
             return convert(self.variable, _from_text(self.variable, value))
         except ValueError as error:
             self.problems.add(given.where, f"the variable `{self.variable.name}` {error} ({given.origin})")
         except Invalid as invalid:
             self.problems.extend_elsewhere(invalid.problems)
         return UNKNOWN
-
-    def _filled(self, node: Node) -> Any:
-        lab = Lab(name="", slug="", target=Target("sandbox"), resources={}, names=self.names)
-        filling = Filling(Scope(lab, {}))
-        filled = filling.of(content(node))
-        filling.check()
-        return filled
 
     def _secret(self, given: Given | None) -> Any:
         name = self.variable.name
@@ -340,7 +333,7 @@ class _Maker:
     def _secret_from(self, given: Given, written: Any) -> Any:
         name = self.variable.name
         try:
-            raw = self._filled(written) if isinstance(written, Node) else written
+            raw = filled_early(written, self.names) if isinstance(written, Node) else written
         except Invalid as invalid:
             self.problems.extend_elsewhere(invalid.problems)
             return UNKNOWN
@@ -354,6 +347,12 @@ class _Maker:
         if isinstance(value, str):
             self.settings.secrets.add(value)
         return value
+
+
+def filled_early(node: Node, names: Mapping[str, Any]) -> Any:
+    """`node` filled in before there is a lab, with nothing but `names`. Raises Invalid."""
+    lab = Lab(name="", slug="", target=Target("sandbox"), resources={}, names=names)
+    return fill(content(node), Scope(lab, {}))
 
 
 def _from_text(variable: Variable, text: str) -> Any:
