@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.change import Report, StepEvent, StepResult
-from engine.render.paint import PLAIN, Paint, columns, counted, seconds
+from engine.render.paint import PLAIN, Paint, columns, seconds
 from engine.render.values import SENSITIVE, as_data, compact
 
 _DOING = {
@@ -163,8 +163,3 @@ def roster_table(reports: Mapping[str, Report | str], *, paint: Paint = PLAIN) -
         )
     head, *rest = columns(rows)
     return "\n".join([paint(head, "bold"), *rest])
-
-
-def changes_counted(report: Report) -> str:
-    """`12 steps done`, for a line that sums up."""
-    return f"{counted(sum(r.outcome == 'done' for r in report.results), 'step')} done"
