@@ -144,6 +144,17 @@ def test_builds_need_the_internet_for_packages(bench):
     assert "did not complete successfully: exit code: 100" in text
 
 
+def test_stages_by_number_and_variables_of_the_base(bench):
+    bench.root(
+        "mkdir /app && echo hello >/app/note && cat >/app/Dockerfile <<'E'\n"
+        "FROM httpd AS first\nCOPY note $HTTPD_PREFIX/note\n"
+        "FROM httpd AS second\nCOPY --from=first /usr/local/apache2/note /second/note\n"
+        "FROM httpd\nCOPY --from=1 /second/note /third/\nE"
+    )
+    bench.out("sudo docker build -q -t notes /app")
+    assert bench.out("sudo docker run --rm notes cat /third/note") == "hello\n"
+
+
 def test_dockerfiles():
     found = parse('# note\nARG V=1\nFROM a:$V AS b\nRUN one \\\n  # between\n  two\nCMD ["x", "y"]\n')
     assert [each.word for each in found] == ["ARG", "FROM", "RUN", "CMD"]

@@ -8,7 +8,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from engine.sandbox.machines.command import Failed, State
-from engine.sandbox.machines.dockerfile import Context, DockerfileError, Instruction, expand, pairs, parse
+from engine.sandbox.machines.dockerfile import (
+    Context,
+    DockerfileError,
+    Instruction,
+    configure,
+    environment,
+    expand,
+    number_of,
+    parse,
+    unshared,
+)
 from engine.sandbox.machines.images import digest
 
 if TYPE_CHECKING:
@@ -80,9 +90,8 @@ class Build:
         else:
             image = self._base(reference)
             files = {path: _data(content) for path, content in image.get("Files", {}).items()}
-            env = dict(item.partition("=")[::2] for item in image["Config"]["Env"] or ())
-            stage = Stage(_copy(image), {"PATH": env.get("PATH", "")}, [image["Id"]], files)
-        self.stages[str(len(self.stages))] = stage
+            stage = Stage(_copy(image), environment(image["Config"]), [image["Id"]], files)
+        self.stages[number_of(self.stages)] = stage
         if len(words) > 2 and words[1].lower() == "as":
             self.stages[words[2]] = stage
         return stage
@@ -144,39 +153,7 @@ class Build:
                 key, expand(value.strip('"'), stage.names) or self.globals.get(key, "")
             )
         else:
-            self._set(stage, instruction)
-
-    def _set(self, stage: Stage, instruction: Instruction) -> None:
-        config, rest = stage.config, expand(instruction.rest, stage.names)
-        if instruction.word == "ENV":
-            given = {key: expand(value, stage.names) for key, value in pairs(instruction.rest).items()}
-            env = dict(item.partition("=")[::2] for item in config["Env"] or ())
-            config["Env"] = [f"{key}={value}" for key, value in {**env, **given}.items()]
-            stage.names.update(given)
-        elif instruction.word == "LABEL":
-            config["Labels"] = {
-                **(config["Labels"] or {}),
-                **{k: expand(v, stage.names) for k, v in pairs(instruction.rest).items()},
-            }
-        elif instruction.word == "WORKDIR":
-            config["WorkingDir"] = posixpath.normpath(posixpath.join(config["WorkingDir"] or "/", rest))
-        elif instruction.word == "USER":
-            config["User"] = rest
-        elif instruction.word == "EXPOSE":
-            ports: dict[str, State] = {port if "/" in port else f"{port}/tcp": {} for port in rest.split()}
-            config["ExposedPorts"] = {**(config["ExposedPorts"] or {}), **ports}
-        elif instruction.word == "VOLUME":
-            paths = instruction.list or rest.split()
-            config["Volumes"] = {**(config["Volumes"] or {}), **{path: {} for path in paths}}
-        elif instruction.word in ("CMD", "ENTRYPOINT"):
-            config[instruction.word.capitalize()] = instruction.list or ["/bin/sh", "-c", instruction.rest]
-            if instruction.word == "ENTRYPOINT":
-                config["Cmd"] = None
-        elif instruction.word == "HEALTHCHECK":
-            _, _, command = instruction.rest.partition("CMD")
-            inner = Instruction("CMD", command.strip(), instruction.line)
-            test = ["CMD", *inner.list] if inner.list else ["CMD-SHELL", command.strip()]
-            config["Healthcheck"] = {"Test": ["NONE"] if instruction.rest == "NONE" else test}
+            configure(stage.config, stage.names, instruction)
 
     def _copy_in(self, stage: Stage, instruction: Instruction) -> None:
         rest = expand(instruction.rest, stage.names)
@@ -278,11 +255,7 @@ def _now() -> str:
 
 
 def _copy(image: State) -> State:
-    config = {
-        key: dict(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
-        for key, value in image["Config"].items()
-    }
-    return {**image, "Config": config}
+    return {**image, "Config": unshared(image["Config"])}
 
 
 def _data(content: str) -> bytes:

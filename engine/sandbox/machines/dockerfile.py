@@ -1,4 +1,4 @@
-"""Dockerfiles: reading them, and building an image from one and its context."""
+"""Dockerfiles: reading them, what they set in an image's configuration, and what a build may copy."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import shlex
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 _KNOWN = frozenset(
     {
@@ -137,6 +138,60 @@ def pairs(rest: str) -> dict[str, str]:
         name, _, value = rest.partition(" ")
         return {name: value.strip()}
     return dict(word.partition("=")[::2] for word in shlex.split(rest))
+
+
+def configure(config: dict[str, Any], names: dict[str, str], step: Instruction) -> None:
+    """What an instruction sets in an image's configuration; `names` are what ARG and ENV have set so far."""
+    rest = expand(step.rest, names)
+    if step.word == "ENV":
+        given = {key: expand(value, names) for key, value in pairs(step.rest).items()}
+        config["Env"] = [f"{key}={value}" for key, value in {**environment(config), **given}.items()]
+        names.update(given)
+    elif step.word == "LABEL":
+        given = {key: expand(value, names) for key, value in pairs(step.rest).items()}
+        config["Labels"] = {**(config["Labels"] or {}), **given}
+    elif step.word == "WORKDIR":
+        config["WorkingDir"] = posixpath.normpath(posixpath.join(config["WorkingDir"] or "/", rest))
+    elif step.word == "USER":
+        config["User"] = rest
+    elif step.word == "EXPOSE":
+        ports = {port if "/" in port else f"{port}/tcp": dict[str, Any]() for port in rest.split()}
+        config["ExposedPorts"] = {**(config.get("ExposedPorts") or {}), **ports}
+    elif step.word == "VOLUME":
+        paths = {path: dict[str, Any]() for path in step.list or rest.split()}
+        config["Volumes"] = {**(config.get("Volumes") or {}), **paths}
+    elif step.word in ("CMD", "ENTRYPOINT"):
+        config[step.word.capitalize()] = step.list or ["/bin/sh", "-c", step.rest]
+        if step.word == "ENTRYPOINT":
+            config["Cmd"] = None
+    elif step.word == "HEALTHCHECK":
+        config["Healthcheck"] = {"Test": _test(step)}
+
+
+def _test(step: Instruction) -> list[str]:
+    if step.rest == "NONE":
+        return ["NONE"]
+    command = step.rest.partition("CMD")[2].strip()
+    words = Instruction("CMD", command, step.line).list
+    return ["CMD", *words] if words else ["CMD-SHELL", command]
+
+
+def environment(config: Mapping[str, Any]) -> dict[str, str]:
+    """The variables of an image's configuration."""
+    return dict(item.partition("=")[::2] for item in config.get("Env") or ())
+
+
+def unshared(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration of its own, to be changed by `configure`."""
+    return {
+        key: dict(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
+        for key, value in config.items()
+    }
+
+
+def number_of(stages: Mapping[str, object]) -> str:
+    """What the next stage is called besides its name: how many stages came before it."""
+    return str(sum(name.isdigit() for name in stages))
 
 
 class Context:

@@ -16,7 +16,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from engine.sandbox.machines.dockerfile import Context, DockerfileError, Instruction, expand, pairs, parse
+from engine.sandbox.machines.dockerfile import (
+    Context,
+    DockerfileError,
+    Instruction,
+    configure,
+    environment,
+    expand,
+    number_of,
+    parse,
+    unshared,
+)
 from engine.sandbox.workloads import packages
 from engine.sandbox.workloads.blobs import digest_of
 from engine.sandbox.workloads.images import OUR_PYTHON, Images, Layer, NoSuchImage
@@ -117,9 +127,8 @@ class Build:
         words = [word for word in expand(step.rest, self.globals).split() if not word.startswith("--")]
         reference = words[0]
         stage = self._base(reference)
-        environment = dict(line.partition("=")[::2] for line in stage.config.get("Env") or ())
-        stage.names |= environment
-        self.stages[str(sum(name.isdigit() for name in self.stages))] = stage
+        stage.names |= environment(stage.config)
+        self.stages[number_of(self.stages)] = stage
         if len(words) > 2 and words[1].lower() == "as":
             self.stages[words[2]] = stage
         return stage
@@ -127,12 +136,12 @@ class Build:
     def _base(self, reference: str) -> Stage:
         if reference in self.stages:
             old = self.stages[reference]
-            return Stage(_copy(old.config), list(old.layers), dict(old.names), dict(old.files))
+            return Stage(unshared(old.config), list(old.layers), dict(old.names), dict(old.files))
         if reference == "scratch":
             return Stage(dict(_EMPTY))
         own = self.local(reference)
         if own is not None:
-            return Stage(_copy({**_EMPTY, **self.images.blobs.json(own.id)["config"]}), list(own.layers))
+            return Stage(unshared({**_EMPTY, **self.images.blobs.json(own.id)["config"]}), list(own.layers))
         try:
             image = self.images.find(reference)
         except NoSuchImage as error:
@@ -141,7 +150,7 @@ class Build:
             self.say(
                 f" ---> {image.base}: nothing of it but its settings; programs run with this machine's Python"
             )
-        return Stage(_copy({**_EMPTY, **image.config}), list(image.layers))
+        return Stage(unshared({**_EMPTY, **image.config}), list(image.layers))
 
     def _step(self, stage: Stage, step: Instruction) -> None:
         if step.word in ("COPY", "ADD"):
@@ -153,7 +162,7 @@ class Build:
             known = expand(value.strip('"'), stage.names) or self.globals.get(key, "")
             stage.names[key] = self.args.get(key, known)
         else:
-            configure(stage, step)
+            configure(stage.config, stage.names, step)
 
     def _copy_in(self, stage: Stage, step: Instruction) -> None:
         words = [word for word in expand(step.rest, stage.names).split() if not word.startswith("--")]
@@ -268,37 +277,6 @@ def pieces(script: str) -> list[str]:
         else:
             found[-1] += word
     return [piece.strip() for piece in found if piece.strip()]
-
-
-def configure(stage: Stage, step: Instruction) -> None:
-    """What an instruction sets in the image's configuration."""
-    config, rest = stage.config, expand(step.rest, stage.names)
-    if step.word == "ENV":
-        given = {key: expand(value, stage.names) for key, value in pairs(step.rest).items()}
-        there = dict(line.partition("=")[::2] for line in config["Env"] or ())
-        config["Env"] = [f"{key}={value}" for key, value in {**there, **given}.items()]
-        stage.names.update(given)
-    elif step.word == "LABEL":
-        given = {key: expand(value, stage.names) for key, value in pairs(step.rest).items()}
-        config["Labels"] = {**(config["Labels"] or {}), **given}
-    elif step.word == "WORKDIR":
-        config["WorkingDir"] = posixpath.normpath(posixpath.join(config["WorkingDir"] or "/", rest))
-    elif step.word == "USER":
-        config["User"] = rest
-    elif step.word == "EXPOSE":
-        ports = {port if "/" in port else f"{port}/tcp": dict[str, Any]() for port in rest.split()}
-        config["ExposedPorts"] = {**(config.get("ExposedPorts") or {}), **ports}
-    elif step.word in ("CMD", "ENTRYPOINT"):
-        config[step.word.capitalize()] = step.list or ["/bin/sh", "-c", step.rest]
-        if step.word == "ENTRYPOINT":
-            config["Cmd"] = None
-
-
-def _copy(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: dict(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
-        for key, value in config.items()
-    }
 
 
 def _written(root: Path, before: Path) -> dict[str, bytes | Path]:
