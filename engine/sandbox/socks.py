@@ -7,13 +7,13 @@ import contextlib
 import ipaddress
 import socket
 
+from engine.sandbox.streams import join, shut
 from engine.sandbox.wires import NoSuchHost, Wires
 
 SILENCE_SECONDS = 10.0
 """How long a connection that gets no answer is left hanging before it is given up."""
 
 _GRANTED, _HOST_UNREACHABLE, _REFUSED, _NO_COMMAND, _NO_ADDRESS = 0, 4, 5, 7, 8
-_CHUNK = 1 << 16
 
 
 class Socks:
@@ -94,30 +94,3 @@ async def _host(reader: asyncio.StreamReader, sort: int) -> str | None:
         (size,) = await reader.readexactly(1)
         return (await reader.readexactly(size)).decode("ascii", "replace").lower().rstrip(".")
     return None
-
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-async def join(one: Streams, other: Streams) -> None:
-    """Carries bytes both ways between two connections until both directions have ended."""
-    await asyncio.gather(_carry(one[0], other[1]), _carry(other[0], one[1]))
-    await shut(other[1])
-
-
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):  # the other side may be gone at any moment
-        while chunk := await reader.read(_CHUNK):
-            writer.write(chunk)
-            await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
-        return
-    writer.close()
-
-
-async def shut(writer: asyncio.StreamWriter) -> None:
-    """Closes `writer` and waits until what was written is on its way."""
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()

@@ -19,7 +19,7 @@ import asyncssh
 from asyncssh.stream import SSHTCPStreamSession
 
 from engine.sandbox.hostkeys import HostKeys
-from engine.sandbox.socks import join
+from engine.sandbox.streams import join
 from engine.sandbox.terminal import Terminal
 
 BANNER = "OpenSSH_9.6p1 Ubuntu-3ubuntu13.14"

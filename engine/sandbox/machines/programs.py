@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from engine.sandbox.machines.command import Handler
 from engine.sandbox.machines.packages import installed
+from engine.sandbox.streams import join
 
 if TYPE_CHECKING:
     import socket
@@ -33,7 +34,6 @@ _IMPORTS: Final = re.compile(r"^\s*(?:from|import)\s+(\w+)", re.MULTILINE)
 _AGAIN: Final = ("always", "on-failure", "on-abnormal")
 _MOST_STARTS: Final = 5
 """So often systemd starts a unit whose program ends, then it gives up (StartLimitBurst)."""
-_CHUNK: Final = 1 << 16
 
 
 class Line(Protocol):
@@ -208,18 +208,6 @@ def _through(program: Program, port: int) -> Handler:
     """What passes a connection on to the program."""
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there = await asyncio.open_connection(sock=await program.open(port))
-        try:
-            await asyncio.gather(_carry(reader, there[1]), _carry(there[0], writer))
-        finally:
-            there[1].close()
+        await join((reader, writer), await asyncio.open_connection(sock=await program.open(port)))
 
     return handler
-
-
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while chunk := await reader.read(_CHUNK):
-        writer.write(chunk)
-        await writer.drain()
-    if writer.can_write_eof():
-        writer.write_eof()
