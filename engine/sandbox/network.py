@@ -85,16 +85,36 @@ def lets_out(nic: Any, address: str, port: int, groups: frozenset[str] = frozens
     )
 
 
-def _route(backend: Any, subnet: Any, address: str) -> Any | None:
-    """The route to `address`: the longest prefix in the table of `subnet`, else in the main table."""
+def routes_of(backend: Any, subnet: Any) -> list[Any]:
+    """The routes that hold in `subnet`: those of its table, else of the main table."""
     tables = [one for one in backend.route_tables.values() if one.vpc_id == subnet.vpc_id]
     own = [one for one in tables if subnet.id in one._associations.values()]
     chosen = own or [one for one in tables if one.main_association_id]
+    return [route for table in chosen for route in table._routes.values()]
+
+
+def is_to_gateway(backend: Any, subnet: Any, route: Any) -> bool:
+    """Whether a route of `subnet` leads to an internet gateway that is attached to its VPC."""
+    gateway = backend.internet_gateways.get(getattr(route.gateway, "id", None))
+    return gateway is not None and gateway.vpc is not None and gateway.vpc.id == subnet.vpc_id
+
+
+def nat_works(gateway: Any) -> bool:
+    """Whether a NAT gateway (None where it is gone) leads out, where its own subnet does."""
+    return gateway is not None and gateway.state == "available" and gateway.connectivity_type != "private"
+
+
+def hop_of(route: Any) -> Any | None:
+    """The interface that a route sends packets to, its own or that of its instance."""
+    return route.interface or (route.instance.nics.get(0) if route.instance is not None else None)
+
+
+def _route(backend: Any, subnet: Any, address: str) -> Any | None:
+    """The route to `address`: the one with the longest prefix."""
     target = ipaddress.ip_address(address)
     fitting = [
         (ipaddress.ip_network(route.destination_cidr_block).prefixlen, route)
-        for table in chosen
-        for route in table._routes.values()
+        for route in routes_of(backend, subnet)
         if route.destination_cidr_block and target in ipaddress.ip_network(route.destination_cidr_block)
     ]
     return max(fitting, key=lambda one: one[0])[1] if fitting else None
@@ -103,8 +123,7 @@ def _route(backend: Any, subnet: Any, address: str) -> Any | None:
 def _to_gateway(backend: Any, subnet: Any, address: str) -> bool:
     """Whether packets from `subnet` to `address` go to an internet gateway attached to its VPC."""
     route = _route(backend, subnet, address)
-    gateway = backend.internet_gateways.get(getattr(route.gateway, "id", None)) if route is not None else None
-    return gateway is not None and gateway.vpc is not None and gateway.vpc.id == subnet.vpc_id
+    return route is not None and is_to_gateway(backend, subnet, route)
 
 
 def reachable(backend: Any, nic: Any, caller: str, port: int) -> bool:
@@ -129,7 +148,7 @@ def _way_out(
         return None
     if route.nat_gateway is not None:
         return _through_nat(backend, route.nat_gateway, address)
-    hop = route.interface or (route.instance.nics.get(0) if route.instance is not None else None)
+    hop = hop_of(route)
     if hop is None or hop.id in passed or not _forwarding(hop, forwards):
         return None
     if not lets_in(hop, nic.private_ip_address, port, groups_of(nic)) or not lets_out(hop, address, port):
@@ -139,7 +158,7 @@ def _way_out(
 
 def _through_nat(backend: Any, gateway: Any, address: str) -> str | None:
     kept = backend.nat_gateways.get(gateway.id)
-    if kept is None or kept.state != "available" or kept.connectivity_type == "private":
+    if not nat_works(kept):
         return None
     nic = kept._eni
     return str(nic.public_ip) if nic.public_ip and _to_gateway(backend, nic.subnet, address) else None

@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Any
 
-from engine.sandbox.network import interfaces
+from engine.sandbox.network import hop_of, interfaces, is_to_gateway, nat_works, routes_of
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,7 @@ def _rule(rule: Any, members: dict[str, tuple[str, ...]]) -> Rule:
 
 
 def _ways(backend: Any, subnet: Any) -> list[Way]:
-    tables = [one for one in backend.route_tables.values() if one.vpc_id == subnet.vpc_id]
-    own = [one for one in tables if subnet.id in one._associations.values()]
-    chosen = own or [one for one in tables if one.main_association_id]
-    ways = [_way(backend, subnet, route) for table in chosen for route in table._routes.values()]
+    ways = [_way(backend, subnet, route) for route in routes_of(backend, subnet)]
     return sorted((way for way in ways if way is not None), key=lambda way: way.block)
 
 
@@ -121,14 +118,13 @@ def _way(backend: Any, subnet: Any, route: Any) -> Way | None:
     block = route.destination_cidr_block
     if not block or route.local:
         return None
-    gateway = backend.internet_gateways.get(getattr(route.gateway, "id", None))
-    if gateway is not None and gateway.vpc is not None and gateway.vpc.id == subnet.vpc_id:
+    if is_to_gateway(backend, subnet, route):
         return Way(block, "gateway")
     if route.nat_gateway is not None:
         nat = backend.nat_gateways.get(route.nat_gateway.id)
-        leads_out = nat is not None and nat.state == "available" and nat.connectivity_type != "private"
-        return Way(block, "nat" if leads_out and _public_subnet(backend, nat._eni.subnet) else "nowhere")
-    hop = route.interface or (route.instance.nics.get(0) if route.instance is not None else None)
+        leads_out = nat_works(nat) and _public_subnet(backend, nat._eni.subnet)
+        return Way(block, "nat" if leads_out else "nowhere")
+    hop = hop_of(route)
     return Way(block, str(hop.private_ip_address) if hop is not None else "nowhere")
 
 
