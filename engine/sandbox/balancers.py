@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fnmatch
 import ipaddress
 import itertools
 import logging
-import re
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from engine.sandbox.aws.balancing import backends, healths, is_used
+from engine.sandbox.aws.patterns import like
 from engine.sandbox.aws.tenants import interfaces_of
 from engine.sandbox.network import by_private, reachable
 from engine.sandbox.wires import NoSuchHost, Wires, keep, pair
@@ -320,10 +319,10 @@ def _holds(condition: Mapping[str, Any], request: Request, client: str) -> bool:
     field = condition.get("Field")
     values = _values(condition)
     if field == "path-pattern":
-        return any(_like(request.path, value) for value in values)
+        return any(like(request.path, value) for value in values)
     if field == "host-header":
         host = request.header("Host").partition(":")[0].lower()
-        return any(_like(host, value.lower()) for value in values)
+        return any(like(host, value.lower()) for value in values)
     if field == "http-request-method":
         return request.method in values
     if field == "source-ip":
@@ -331,12 +330,12 @@ def _holds(condition: Mapping[str, Any], request: Request, client: str) -> bool:
         return any(address in ipaddress.ip_network(value) for value in values)
     if field == "http-header":
         name = condition["HttpHeaderConfig"]["HttpHeaderName"]
-        return any(_like(request.header(name), value) for value in values)
+        return any(like(request.header(name), value) for value in values)
     if field == "query-string":
         given = parse_qsl(request.target.partition("?")[2], keep_blank_values=True)
         wanted = condition["QueryStringConfig"]["Values"]
         return any(
-            _like(text, one["Value"]) and one.get("Key") in (None, key)
+            like(text, one["Value"]) and one.get("Key") in (None, key)
             for one in wanted
             for key, text in given
         )
@@ -348,11 +347,6 @@ def _values(condition: Mapping[str, Any]) -> Sequence[Any]:
         if name.endswith("Config"):
             return list(config.get("Values") or ())
     return list(condition.get("Values") or ())
-
-
-def _like(text: str, pattern: str) -> bool:
-    """Whether `text` fits a pattern with * and ?, in which nothing else means anything."""
-    return re.fullmatch(fnmatch.translate(pattern.replace("[", "[[]")), text) is not None
 
 
 def _passed_on(request: Request, port: int, client: str) -> bytes:

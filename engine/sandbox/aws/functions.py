@@ -25,6 +25,7 @@ from werkzeug.exceptions import HTTPException
 
 from engine.sandbox.aws.environ import body_of, region_of
 from engine.sandbox.aws.mending import add, replace
+from engine.sandbox.aws.patterns import like
 from engine.sandbox.workloads.blobs import digest_of
 from engine.sandbox.workloads.functions import Function, Functions, Outcome
 
@@ -312,8 +313,4 @@ def _allows(statement: dict[str, Any], principal: str, source: str) -> bool:
         for name, pattern in (conditions.get(operator) or {}).items()
         if name.lower() in ("aws:sourcearn",)
     ]
-    return all(_matches(pattern, source) for pattern in patterns)
-
-
-def _matches(pattern: str, text: str) -> bool:
-    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), text) is not None
+    return all(like(source, pattern) for pattern in patterns)

@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote
 
@@ -21,6 +20,7 @@ import moto.backends
 from engine.aws.actions import actions_of
 from engine.sandbox.aws import ACCOUNT
 from engine.sandbox.aws.environ import body_of
+from engine.sandbox.aws.patterns import like
 
 _REST: Final = {
     "s3": ("s3",),
@@ -110,7 +110,7 @@ def _statements(documents: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
 
 def _about(statement: Mapping[str, Any], action: str) -> bool:
     def named(patterns: Any) -> bool:
-        return any(fnmatchcase(action.lower(), pattern.lower()) for pattern in _many(patterns))
+        return any(like(action.lower(), pattern.lower()) for pattern in _many(patterns))
 
     if "NotAction" in statement:
         return not named(statement["NotAction"])

@@ -6,7 +6,6 @@ list and write.
 
 from __future__ import annotations
 
-import fnmatch
 import ipaddress
 import json
 import re
@@ -17,6 +16,7 @@ from urllib.parse import parse_qs
 
 from engine.sandbox import CALLER
 from engine.sandbox.aws.credentials import Refusal
+from engine.sandbox.aws.patterns import like
 
 HOST = re.compile(
     r"(?:(?P<bucket>[a-z0-9][a-z0-9.-]+)\.)?s3[.-](?:dualstack\.)?(?:[a-z]{2}(?:-[a-z]+)+-\d\.)?amazonaws\.com"
@@ -207,7 +207,7 @@ def _listed(value: Any) -> list[str]:
 
 
 def _any(patterns: list[str], text: str) -> bool:
-    return any(fnmatch.fnmatchcase(text, pattern.replace("[", "[[]")) for pattern in patterns)
+    return any(like(text, pattern) for pattern in patterns)
 
 
 def _conditions(given: Mapping[str, Any], context: Mapping[str, str], *, unknown: bool) -> bool:

@@ -27,8 +27,14 @@ _PATH: Final = re.compile(
     r"(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?"
 )
 _NAMESPACES: Final = ("default", "kube-system", "kube-public", "kube-node-lease")
-_WORDS: Final = {400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed"}
-_WORDS_OK: Final = {200: "OK", 201: "Created"}
+_WORDS: Final = {
+    200: "OK",
+    201: "Created",
+    400: "Bad Request",
+    401: "Unauthorized",
+    404: "Not Found",
+    405: "Method Not Allowed",
+}
 
 
 class Refused(Exception):
@@ -79,7 +85,7 @@ class Api:
             }
         text = json.dumps(told).encode()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(text)))]
-        start_response(f"{status} {(_WORDS | _WORDS_OK).get(status, 'Error')}", headers)
+        start_response(f"{status} {_WORDS.get(status, 'Error')}", headers)
         return [text]
 
     def _answer(self, environ: Mapping[str, Any], body: bytes) -> tuple[int, dict[str, Any]]:
@@ -92,7 +98,7 @@ class Api:
         match = _PATH.fullmatch(f"/{path}")
         version = (match["core"] or match["group"]) if match else ""
         # `/api/v1/namespaces/NAME` is about a namespace, not inside one.
-        found = self._kind(version, match["plural"]) if match else None
+        found = kind_of(version, match["plural"]) if match else None
         if match is None or found is None:
             raise Refused(404, "NotFound", "the server could not find the requested resource")
         place = (match["namespace"] or "") if found.namespaced else ""
@@ -102,9 +108,6 @@ class Api:
         self._pods.settle(cluster)
         self._balance(cluster)
         return status, told
-
-    def _kind(self, version: str, plural: str) -> Kind | None:
-        return kind_of(version, plural)
 
     def _let_in(self, environ: Mapping[str, Any], region: str, name: str) -> None:
         """Who has signed a request to STS with the sandbox's key, as `aws eks get-token` does."""
@@ -116,10 +119,8 @@ class Api:
             signed = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
         except ValueError:
             signed = ""
-        if (
-            parse_qs(signed.partition("?")[2]).get("X-Amz-Credential", [""])[0].partition("/")[0]
-            != ACCESS_KEY
-        ):
+        [credential] = parse_qs(signed.partition("?")[2]).get("X-Amz-Credential", [""])[:1]
+        if credential.partition("/")[0] != ACCESS_KEY:
             raise Refused(401, "Unauthorized", "Unauthorized")
 
     def _act(
