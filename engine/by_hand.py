@@ -7,6 +7,7 @@ import re
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from engine.change import Change, FieldChange
@@ -37,11 +38,20 @@ def word(value: Any) -> str:
     return shlex.quote(str(value))
 
 
+@dataclass(frozen=True)
+class JsonText:
+    """A value that stands as a text, in JSON, within another one in JSON."""
+
+    value: Any
+
+
 def json_word(value: Any) -> str:
     """A value as JSON in one word of a shell command, with variables for what is not made yet."""
     names: list[str] = []
 
     def hole(item: object) -> str:
+        if isinstance(item, JsonText):
+            return json.dumps(item.value, default=hole)
         if not isinstance(item, Unknown):
             raise TypeError(type(item).__name__)
         names.append(_unknown(item))
@@ -49,7 +59,7 @@ def json_word(value: Any) -> str:
 
     text = shlex.quote(json.dumps(value, default=hole))
     # A variable inside a single-quoted word: close the quotes, name it in double ones, open them again.
-    return re.sub(r"\\u0000(\d+)\\u0000", lambda match: f"'\"{names[int(match[1])]}\"'", text)
+    return re.sub(r"\\+u0000(\d+)\\+u0000", lambda match: f"'\"{names[int(match[1])]}\"'", text)
 
 
 def assign(address: str, command: str, output: str = "id") -> str:

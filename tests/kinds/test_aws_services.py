@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from pydantic import ValidationError
 
 from engine.aws.errors import AwsError
 from engine.errors import StepFailed
+from engine.refs import Ref, Unknown
 from engine.resource import Resource
 from engine.resources.aws.cloudtrail import Cloudtrail
 from engine.resources.aws.dynamodb import DynamodbTable
@@ -60,6 +63,34 @@ def test_mail_that_nobody_confirmed_does_not_differ(stage: Stage) -> None:
     assert words == "ana@example.com has subscribed and is not in the playbook"
     stay = topic.model_copy(update={"subscriptions": [], "purge_subscriptions": False})
     assert not SnsTopic.differs("subscriptions", stay.wanted()["subscriptions"], there["subscriptions"])
+
+
+@pytest.mark.parametrize("kind", [SnsTopic, SqsQueue])
+def test_commands_name_what_a_policy_refers_to(kind: type[Resource]) -> None:
+    topic = Unknown(frozenset({Ref("topic", "arn")}))
+    statement = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "*",
+        "Resource": "*",
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+    }
+    wish = kind.model_validate({"name": "fan", "policy": {"Statement": [statement]}}).at("fan")
+    command = " ".join(wish.as_commands("create", None))
+    attributes = command.partition("--attributes ")[2].partition(" --query")[0]
+    sent = shlex.split(attributes.replace("'\"$TOPIC_ARN\"'", "arn:topic"))[0]
+    assert json.loads(json.loads(sent)["Policy"])["Statement"][0]["Condition"] == {
+        "ArnEquals": {"aws:SourceArn": "arn:topic"}
+    }
+
+
+def test_commands_change_the_attributes_that_have_changed() -> None:
+    topic = SnsTopic(name="news.fifo", topic_type="fifo", display_name="News", kms_master_key_id="key").at(
+        "t"
+    )
+    assert topic.as_commands("update", "arn:t", frozenset({"display_name"})) == [
+        "aws sns set-topic-attributes --attribute-name DisplayName --attribute-value News --topic-arn arn:t"
+    ]
 
 
 # -- data ----------------------------------------------------------------------------------------------------

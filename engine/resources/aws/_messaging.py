@@ -18,6 +18,8 @@ def check_name(name: Any, longest: int, sort: Any) -> None:
         raise ValueError(f"AWS allows 1 to {longest} letters, digits, - and _ in the name")
 
 
-def as_text(value: bool | None) -> str | None:
-    """A setting as SNS and SQS write it; None for one left out."""
-    return None if value is None else str(value).lower()
+def as_text(value: Any) -> Any:
+    """A setting as SNS and SQS write it; what is left out or not known yet stays as it is."""
+    if value is None or isinstance(value, Unknown):
+        return value
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator
 
 from engine.refs import Unknown, holds_unknown
 
@@ -48,6 +50,10 @@ def document(value: Any) -> Any:
     for at, statement in enumerate(statements if isinstance(statements, list) else [statements]):
         _check_statement(statement, f"statement {at + 1}")
     return given
+
+
+Policy = Annotated[dict[str, Any], BeforeValidator(document)]
+"""A policy, written as YAML or as JSON text."""
 
 
 def _dated(version: Any) -> Any:

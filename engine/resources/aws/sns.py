@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import narrow, tag_list, tags_for, told_tags
-from engine.by_hand import assign, aws, json_word, told, word
+from engine.by_hand import JsonText, assign, aws, itself, json_word, told, word
 from engine.errors import StepFailed
-from engine.refs import Ref, Unknown
+from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Values, plain
 from engine.resources.aws._aws import finish, iam_actions, ours
 from engine.resources.aws._messaging import as_text, check_name
-from engine.resources.aws._policy import canonical, document
+from engine.resources.aws._policy import Policy, canonical
 from engine.resources.aws._services import InService, ask, given, quietly, settled
 from engine.resources.aws._tagging import Tagging
 
@@ -37,6 +37,15 @@ class Subscription(Fields):
     """The message alone, without SNS's envelope."""
     filter_policy: dict[str, Any] | None = None
     """Only messages with these attributes."""
+
+
+_SETTABLE: Final[Mapping[str, str]] = {
+    "display_name": "DisplayName",
+    "policy": "Policy",
+    "kms_master_key_id": "KmsMasterKeyId",
+    "content_based_deduplication": "ContentBasedDeduplication",
+}
+"""The attributes that SetTopicAttributes takes, by field."""
 
 
 class SnsTopic(InService):
@@ -64,7 +73,7 @@ class SnsTopic(InService):
     """`fifo`: in order and exactly once, to queues only."""
     display_name: str | None = Field(default=None, max_length=100)
     """Who messages by mail and SMS come from."""
-    policy: dict[str, Any] | None = None
+    policy: Policy | None = None
     """Who may publish and subscribe, as YAML or JSON; where left out, the account alone."""
     kms_master_key_id: str | None = None
     """The key that messages are encrypted with; `alias/aws/sns` is AWS's."""
@@ -74,11 +83,6 @@ class SnsTopic(InService):
     """Who gets what is published. Mail must be confirmed by whoever gets it."""
     purge_subscriptions: bool = True
     """Subscriptions of others are taken away."""
-
-    @field_validator("policy", mode="before")
-    @classmethod
-    def _document(cls, value: Any) -> Any:
-        return None if value is None else document(value)
 
     @model_validator(mode="after")
     def _named(self) -> Self:
@@ -134,15 +138,15 @@ class SnsTopic(InService):
         finish(world, id, lambda: self._subscribe(world, id))
         return id
 
-    def _attributes(self) -> dict[str, str]:
-        found = given(
+    def _attributes(self, as_json: Callable[[Any], Any] = json.dumps) -> dict[str, Any]:
+        """The attributes, a document among them as `as_json` gives it."""
+        return given(
             DisplayName=self.display_name,
-            Policy=None if self.policy is None else json.dumps(plain(self.policy)),
+            Policy=None if self.policy is None else as_json(plain(self.policy)),
             KmsMasterKeyId=self.kms_master_key_id,
             FifoTopic="true" if self.topic_type == "fifo" else None,
             ContentBasedDeduplication=as_text(self.content_based_deduplication),
         )
-        return {name: str(value) for name, value in found.items()}
 
     def _subscribe(self, world: World, id: str) -> None:
         for one in self.subscriptions or ():
@@ -189,14 +193,8 @@ class SnsTopic(InService):
 
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
         """SetTopicAttributes, one a request; Subscribe and Unsubscribe."""
-        names = {
-            "display_name": "DisplayName",
-            "policy": "Policy",
-            "kms_master_key_id": "KmsMasterKeyId",
-            "content_based_deduplication": "ContentBasedDeduplication",
-        }
         attributes = self._attributes()
-        for field, name in names.items():
+        for field, name in _SETTABLE.items():
             if field in changed:
                 value = attributes.get(name, "")
                 settled(
@@ -264,25 +262,27 @@ class SnsTopic(InService):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws sns create-topic`, `subscribe`, `set-topic-attributes`."""
-        own = word(id or Unknown(frozenset({Ref(self._address, "id")})))
+        own = word(itself(self, id))
         if action == "delete":
             return [f"aws sns delete-topic --topic-arn {own}"]
         lines = []
         if action == "create":
             command = aws("create-topic", service="sns", name=self.name)
-            attributes = self._attributes()
+            attributes = self._attributes(JsonText)
             if attributes:
                 command += f" --attributes {json_word(attributes)}"
             lines.append(assign(self._address, f"{command} --query TopicArn --output text"))
-        for item in (
-            plain(self.subscriptions or []) if action == "create" or "subscriptions" in changed else ()
-        ):
+        told_of = isinstance(self.subscriptions, list) and (action == "create" or "subscriptions" in changed)
+        for item in plain(self.subscriptions) if told_of else ():
             about = {"protocol": item["protocol"], "notification_endpoint": item["endpoint"]}
             lines.append(f"{aws('subscribe', service='sns', **about)} --topic-arn {own}")
         if action == "update":
-            for name, value in self._attributes().items():
-                about = {"attribute_name": name, "attribute_value": value}
-                lines.append(f"{aws('set-topic-attributes', service='sns', **about)} --topic-arn {own}")
+            attributes = self._attributes(lambda policy: policy)
+            for name in [name for field, name in _SETTABLE.items() if field in changed]:
+                value = attributes.get(name, "")
+                text = json_word(value) if isinstance(value, dict) else word(value)
+                set_it = aws("set-topic-attributes", service="sns", attribute_name=name)
+                lines.append(f"{set_it} --attribute-value {text} --topic-arn {own}")
         asked = f"aws sns get-topic-attributes --topic-arn {own}"
         return [*lines, *told(self, asked, {"arn": "Attributes.TopicArn"})]
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from engine.aws.tags import is_made_by, narrow, tags_for, told_tags
-from engine.by_hand import assign, aws, json_word, told, word
+from engine.by_hand import JsonText, assign, aws, itself, json_word, told, word
 from engine.errors import StepFailed
-from engine.refs import Ref, Unknown
+from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Values, plain
 from engine.resources.aws._aws import iam_actions, insist
 from engine.resources.aws._messaging import as_text, check_name
-from engine.resources.aws._policy import canonical, document
+from engine.resources.aws._policy import Policy, canonical
 from engine.resources.aws._services import InService, given, quietly, settled
 from engine.resources.aws._tagging import Tagging
 
@@ -78,7 +78,7 @@ class SqsQueue(InService):
     """Seconds until a message can be taken out."""
     receive_message_wait_time_seconds: int | None = Field(default=None, ge=0, le=20)
     """Seconds that a receive waits for a message; 20 is the cheapest."""
-    policy: dict[str, Any] | None = None
+    policy: Policy | None = None
     """Who may send and receive, as YAML or JSON; where left out, the account alone."""
     redrive_policy: Redrive | None = None
     """Where messages go that nobody could handle."""
@@ -88,11 +88,6 @@ class SqsQueue(InService):
     """Seconds that a data key is used before KMS is asked for another."""
     content_based_deduplication: bool | None = None
     """A FIFO queue tells repeated messages by their content."""
-
-    @field_validator("policy", mode="before")
-    @classmethod
-    def _document(cls, value: Any) -> Any:
-        return None if value is None else document(value)
 
     @model_validator(mode="after")
     def _named(self) -> Self:
@@ -146,25 +141,18 @@ class SqsQueue(InService):
         answer = quietly(world, "sqs", "list_queue_tags", QueueUrl=url)
         return answer is not None and is_made_by(world, told_tags(answer.get("Tags")))
 
-    def _attributes(self) -> dict[str, str]:
-        found = {
-            held: str(getattr(self, name))
-            for name, held in _NUMBERS.items()
-            if getattr(self, name) is not None
-        }
-        redrive = self.redrive_policy
-        return found | given(
-            Policy=None if self.policy is None else json.dumps(plain(self.policy)),
+    def _attributes(self, as_json: Callable[[Any], Any] = json.dumps) -> dict[str, Any]:
+        """The attributes, documents among them as `as_json` gives them."""
+        redrive: Any = self.redrive_policy
+        if isinstance(redrive, Redrive):
+            target = plain(redrive.dead_letter_target_arn)
+            redrive = {"deadLetterTargetArn": target, "maxReceiveCount": redrive.max_receive_count}
+        return given(
+            **{held: as_text(getattr(self, name)) for name, held in _NUMBERS.items()},
+            Policy=None if self.policy is None else as_json(plain(self.policy)),
             KmsMasterKeyId=self.kms_master_key_id,
             ContentBasedDeduplication=as_text(self.content_based_deduplication),
-            RedrivePolicy=None
-            if redrive is None
-            else json.dumps(
-                {
-                    "deadLetterTargetArn": str(redrive.dead_letter_target_arn),
-                    "maxReceiveCount": redrive.max_receive_count,
-                }
-            ),
+            RedrivePolicy=None if redrive is None else as_json(redrive),
         )
 
     @classmethod
@@ -231,25 +219,19 @@ class SqsQueue(InService):
         arn = self.foretold(place).get("queue_arn")
         return {action: [arn] for action in self.actions} if arn else {}
 
-    def _word(self, attributes: Mapping[str, str]) -> str:
-        """Attributes in a word of the shell, with a variable for a dead letter queue not made yet."""
-        text = json_word(attributes)
-        target = self.redrive_policy.dead_letter_target_arn if self.redrive_policy else None
-        return text.replace(str(target), f"'{word(target)}'") if isinstance(target, Unknown) else text
-
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws sqs create-queue`, `set-queue-attributes`."""
-        own = word(id or Unknown(frozenset({Ref(self._address, "id")})))
+        own = word(itself(self, id))
         if action == "delete":
             return [f"aws sqs delete-queue --queue-url {own}"]
-        attributes = self._attributes()
+        attributes = self._attributes(JsonText)
         if action == "update":
-            return [f"aws sqs set-queue-attributes --queue-url {own} --attributes {self._word(attributes)}"]
+            return [f"aws sqs set-queue-attributes --queue-url {own} --attributes {json_word(attributes)}"]
         if self.queue_type == "fifo":
             attributes["FifoQueue"] = "true"
         command = aws("create-queue", service="sqs", queue_name=self.name)
         if attributes:
-            command += f" --attributes {self._word(attributes)}"
+            command += f" --attributes {json_word(attributes)}"
         asked = f"aws sqs get-queue-attributes --attribute-names QueueArn --queue-url {own}"
         return [
             assign(self._address, f"{command} --query QueueUrl --output text"),

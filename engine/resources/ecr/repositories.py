@@ -15,7 +15,7 @@ from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Values
 from engine.resources.aws._aws import finish, iam_actions, ours
-from engine.resources.aws._policy import canonical, document
+from engine.resources.aws._policy import Policy, canonical
 from engine.resources.aws._tagging import TaggedByArn, Tagging
 from engine.resources.ecr._ecr import ask, or_nothing, quietly, repositories
 
@@ -73,15 +73,10 @@ class EcrRepository(TaggedByArn):
     """How images are encrypted; with S3's own keys where left out."""
     lifecycle_policy: dict[str, Any] | None = None
     """Which images expire: `{rules: [{rulePriority: 1, selection: {…}, action: {type: expire}}]}`."""
-    policy: dict[str, Any] | None = None
+    policy: Policy | None = None
     """Who else may use it: a policy document whose statements have no Resource."""
     force_absent: bool = False
     """Deleting it deletes the images that are in it; without this, it stays as long as there are any."""
-
-    @field_validator("policy", mode="before")
-    @classmethod
-    def _document(cls, value: Any) -> Any:
-        return None if value is None else document(value)
 
     @field_validator("lifecycle_policy", mode="before")
     @classmethod
