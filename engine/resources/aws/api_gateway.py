@@ -11,8 +11,8 @@ from pydantic import Field, field_validator, model_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, narrow, readable, tags_for, told_tags
-from engine.by_hand import assign, aws, json_word, told, variable, word
-from engine.refs import Ref, Unknown, holds_unknown
+from engine.by_hand import assign, aws, itself, json_word, told, variable, word
+from engine.refs import Unknown, holds_unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Values, plain
 from engine.resources.aws._aws import finish, iam_actions, unless_gone
 from engine.resources.aws._tagging import TaggedByArn, Tagging
@@ -228,7 +228,7 @@ class ApiGateway(TaggedByArn):
         """`aws apigatewayv2 create-api` and so on, `aws lambda add-permission`."""
         if action == "delete":
             return [f"aws apigatewayv2 delete-api --api-id {word(id)}"]
-        own = word(id or Unknown(frozenset({Ref(self._address, "id")})))
+        own = word(itself(self, id))
         lines = []
         if action == "create":
             command = aws(

@@ -14,6 +14,7 @@ from engine.aws.tags import is_made_by, readable, tags_for, tags_in
 from engine.by_hand import assign, json_word, variable, word
 from engine.resource import Fixed, Output, Resource, Secret, Values, plain
 from engine.resources._documents import holds, merged, without_none
+from engine.resources.aws._aws import iam_actions
 from engine.resources.aws._cloud_control import (
     Refused,
     TypeFacts,
@@ -44,14 +45,12 @@ class AwsResource(Resource):
         "create_only": Output("the properties whose change replaces it, as JSON pointers"),
     }
     tagged: ClassVar[bool] = True
-    actions: ClassVar[Sequence[str]] = (
-        "cloudformation:CreateResource",
-        "cloudformation:DeleteResource",
-        "cloudformation:DescribeType",
-        "cloudformation:GetResource",
-        "cloudformation:GetResourceRequestStatus",
-        "cloudformation:ListResourceRequests",
-        "cloudformation:UpdateResource",
+    actions: ClassVar[Sequence[str]] = iam_actions(
+        "cloudformation",
+        """
+        CreateResource DeleteResource DescribeType GetResource GetResourceRequestStatus
+        ListResourceRequests UpdateResource
+        """,
     )
 
     type: Fixed[str]

@@ -16,7 +16,7 @@ from engine.errors import HalfMade, StepFailed
 from engine.local_files import LocalFile
 from engine.refs import Unknown, holds_unknown
 from engine.resource import Fixed, Output, Resource, Unread, Values, plain
-from engine.resources.aws._aws import insist, seconds
+from engine.resources.aws._aws import iam_actions, insist, seconds
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -43,15 +43,12 @@ class CloudformationStack(Resource):
         "status": Output("CREATE_COMPLETE and the like"),
     }
     tagged: ClassVar[bool] = True
-    actions: ClassVar[Sequence[str]] = (
-        "cloudformation:CreateStack",
-        "cloudformation:DeleteStack",
-        "cloudformation:DescribeStackEvents",
-        "cloudformation:DescribeStacks",
-        "cloudformation:TagResource",
-        "cloudformation:UntagResource",
-        "cloudformation:UpdateStack",
-        "cloudformation:UpdateTerminationProtection",
+    actions: ClassVar[Sequence[str]] = iam_actions(
+        "cloudformation",
+        """
+        CreateStack DeleteStack DescribeStackEvents DescribeStacks TagResource UntagResource UpdateStack
+        UpdateTerminationProtection
+        """,
     )
 
     stack_name: Fixed[str]

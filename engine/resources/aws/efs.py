@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, told_tags
-from engine.by_hand import assign, aws, json_word, told, variable, word
-from engine.refs import Ref, Unknown
+from engine.by_hand import assign, aws, itself, json_word, told, variable, word
+from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Values, plain
 from engine.resources.aws._aws import finish, iam_actions, insist, seconds, unless_gone
 from engine.resources.aws._services import InService, ask, given, quietly
@@ -243,7 +243,7 @@ class Efs(InService):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws efs create-file-system`, `create-mount-target`."""
-        own = word(id or Unknown(frozenset({Ref(self._address, "id")})))
+        own = word(itself(self, id))
         if action == "delete":
             targets = f"aws efs describe-mount-targets --file-system-id {own}"
             query = "--query 'MountTargets[].MountTargetId' --output text"

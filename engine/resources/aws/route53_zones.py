@@ -10,9 +10,8 @@ from pydantic import Field, field_validator
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import narrow, tag_list, tags_for
-from engine.by_hand import assign, aws, json_word, told, word
+from engine.by_hand import assign, aws, itself, json_word, told, word
 from engine.errors import StepFailed
-from engine.refs import Ref, Unknown
 from engine.resource import Fields, Fixed, Id, Output, Values, plain
 from engine.resources.aws._aws import finish, iam_actions
 from engine.resources.aws._route53 import NAME, records, short
@@ -228,7 +227,7 @@ class Route53Zone(InService):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws route53 create-hosted-zone`."""
-        own = word(id or Unknown(frozenset({Ref(self._address, "id")})))
+        own = word(itself(self, id))
         if action == "delete":
             return [f"aws route53 delete-hosted-zone --id {own}"]
         if action == "update":

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import Field, field_validator
 
-from engine.by_hand import assign, aws, json_word, told, word
+from engine.by_hand import assign, aws, itself, json_word, told, word
 from engine.errors import StepFailed
-from engine.refs import Ref, Unknown
+from engine.refs import Unknown
 from engine.resource import Fixed, Output, Place, Values, plain
 from engine.resources.aws._aws import iam_actions, ours
 from engine.resources.aws._tagging import Tagging
@@ -186,7 +186,7 @@ class IamManagedPolicy(InIam):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws iam create-policy`, `create-policy-version`."""
-        own = word(id or Unknown(frozenset({Ref(self._address, "id")})))
+        own = word(itself(self, id))
         if action == "delete":
             return [f"aws iam delete-policy --policy-arn {own}"]
         text = json_word(plain(self.policy))
