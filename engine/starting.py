@@ -9,6 +9,9 @@ from pathlib import Path
 
 from engine.errors import Invalid, LabctlError, Problem
 from engine.here import shipped
+from engine.kinds import kinds
+from engine.language.playbook import read_playbook
+from engine.language.problems import Problems
 
 _INCLUDE = re.compile(r"^[ -]*include:[ ]*([\w./-]+)", re.MULTILINE)
 _USES = re.compile(r"^uses:[ {]*(\w+)", re.MULTILINE)
@@ -44,6 +47,12 @@ def start(name: str, folder: Path) -> tuple[list[Path], list[Path]]:
             raise LabctlError(f"{place} cannot be written: {error.strerror}.") from error
         copied.append(target)
     return copied, kept
+
+
+def unanswered(playbook: Path) -> list[str]:
+    """The variables of a playbook that have no value until one is given."""
+    variables = read_playbook(playbook, kinds(), Problems()).variables
+    return [name for name, each in variables.items() if each.default is None and each.type != "secret"]
 
 
 def _files(playbook: Path) -> Iterator[tuple[Path, Path]]:

@@ -31,7 +31,7 @@ def schema(terminal: Terminal) -> int:
 @common_options
 def init(terminal: Terminal, name: str | None) -> int:
     """Copy the shipped playbook NAME, its templates and inventories into this folder; overwrites nothing."""
-    from engine.starting import names, start
+    from engine.starting import names, start, unanswered
 
     if name is None:
         terminal.out("Playbooks that ship: " + ", ".join(names()))
@@ -41,7 +41,9 @@ def init(terminal: Terminal, name: str | None) -> int:
         terminal.out(f"  + {path}")
     for path in kept:
         terminal.out(f"    {path} was there already and is left as it is")
-    terminal.say(f"\nNext: labctl plan playbooks/{name}.yml")
+    playbook = Path("playbooks") / f"{name}.yml"
+    given = "".join(f" -e {variable}=…" for variable in unanswered(playbook))
+    terminal.say(f"\nNext: labctl plan {playbook}{given}")
     return 0
 
 

@@ -242,3 +242,15 @@ def test_a_file_that_is_no_plan_is_refused(tmp_path: Path) -> None:
 def test_helps_say_what_may_be_said(tmp_path: Path, args: tuple[str, ...], words: str) -> None:
     told = labctl(tmp_path, *args, "--help", COLUMNS="140").stdout
     assert words in told
+
+
+@pytest.mark.parametrize(
+    ("name", "following"),
+    [
+        ("hw02", "labctl plan playbooks/hw02.yml"),
+        ("account_setup", "labctl plan playbooks/account_setup.yml -e email=…"),
+    ],
+)
+def test_init_ends_with_a_command_that_can_be_typed(name: str, following: str, tmp_path: Path) -> None:
+    started = labctl(tmp_path, "init", name)
+    assert started.stderr.splitlines()[-1] == f"Next: {following}"
