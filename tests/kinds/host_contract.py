@@ -23,8 +23,8 @@ def keeps_the_contract(example: HostExample, bench: Bench, book: Path) -> None:
     for name, text in example.files.items():
         (book / name).parent.mkdir(parents=True, exist_ok=True)
         (book / name).write_text(text)
-    for number, (kind, fields) in enumerate(example.before):
-        bench.have(resource(kind, fields, book), f"before{number}")
+    for kind, fields in example.before:
+        bench.have(resource(kind, fields, book))
     first = resource(example.kind, example.create, book)
     bench.create(first)
     assert bench.differing(first) == set()

@@ -76,6 +76,10 @@ class OneHost:
         return nullcontext()
 
 
+DOCKER = "docker_engine docker"
+"""Where Docker stands in the lab: what one test has left of it on a shared host, another finds as its own."""
+
+
 class Bench:
     """Calls a kind's verbs as the engine does."""
 
@@ -87,39 +91,42 @@ class Bench:
         tags = {"labctl:lab": self._world.lab, "labctl:address": address, "course": "w251"}
         return self._world.on(Job(address=address, tags=tags, host="here"))
 
-    def look(self, resource: OnHost, address: str = "it") -> Values | None:
+    def _at(self, resource: OnHost, address: str | None) -> World:
+        return self.world(address or (DOCKER if resource.kind == "docker_engine" else "it"))
+
+    def look(self, resource: OnHost, address: str | None = None) -> Values | None:
         from engine import host_scripts
 
         id = resource.natural_id()
-        return host_scripts.look(type(resource), self.world(address), [id], resource).get(id)
+        return host_scripts.look(type(resource), self._at(resource, address), [id], resource).get(id)
 
-    def create(self, resource: OnHost, address: str = "it") -> Values:
-        resource.create(self.world(address))
+    def create(self, resource: OnHost, address: str | None = None) -> Values:
+        resource.create(self._at(resource, address))
         values = self.look(resource, address)
         assert values is not None
         self.assert_as_wanted(resource, values)
         return values
 
-    def have(self, resource: OnHost, address: str = "it") -> None:
+    def have(self, resource: OnHost, address: str | None = None) -> None:
         """It is there as wanted; made only where it is not, as that can take long."""
         if self.differing(resource, address) != set():
             self.create(resource, address)
 
-    def update(self, resource: OnHost, *changed: str, address: str = "it") -> Values:
-        resource.update(self.world(address), resource.natural_id(), frozenset(changed))
+    def update(self, resource: OnHost, *changed: str, address: str | None = None) -> Values:
+        resource.update(self._at(resource, address), resource.natural_id(), frozenset(changed))
         values = self.look(resource, address)
         assert values is not None
         self.assert_as_wanted(resource, values)
         return values
 
-    def differing(self, resource: OnHost, address: str = "it") -> set[str] | None:
+    def differing(self, resource: OnHost, address: str | None = None) -> set[str] | None:
         """The fields that differ, as a plan sees them; None where it is not there."""
         values = self.look(resource, address)
         return None if values is None else differing(resource, values)
 
-    def delete(self, resource: OnHost, address: str = "it") -> None:
+    def delete(self, resource: OnHost, address: str | None = None) -> None:
         for _ in range(2):  # deleting again is quiet
-            type(resource).delete(self.world(address), resource.natural_id())
+            type(resource).delete(self._at(resource, address), resource.natural_id())
 
     def assert_as_wanted(self, resource: OnHost, values: Values) -> None:
         wrong = differing(resource, values)

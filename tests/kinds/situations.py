@@ -10,7 +10,7 @@ from typing import Any
 from engine.errors import StepFailed
 from engine.on_host import OnHost
 from tests.kinds.host_contract import resource
-from tests.kinds.local_host import Bench
+from tests.kinds.local_host import DOCKER, Bench
 
 Fields = Mapping[str, Any]
 
@@ -66,7 +66,7 @@ def told_of(situation: Situation, bench: Bench, book: Path) -> list[Any]:
         (book / name).parent.mkdir(parents=True, exist_ok=True)
         (book / name).write_text(text)
     if situation.docker:
-        bench.have(resource("docker_engine", {"users": ["ubuntu"]}, book), "docker_engine docker")
+        bench.have(resource("docker_engine", {"users": ["ubuntu"]}, book), DOCKER)
     seen: dict[str, Any] = {}
     told: list[Any] = []
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ BY_NATURE = {
     "reboot": {"boot_id"},
 }
 """What is another on each host: ids, versions, sizes."""
+
+DOCKERS_OWN = ip_network("172.16.0.0/12")
+"""Docker's default pools lie in there; no situation asks for addresses of it."""
 
 HTTPD = {"name": "web", "image": "httpd:2.4"}
 SLEEPS = {"name": "sleeper", "image": "busybox", "command": "sleep 1000"}
@@ -451,7 +455,14 @@ def _values(address: str, values: Any) -> Any:
     }
     if address.startswith("docker_container") and values["hostname"] == values["id"][:12]:
         told["hostname"] = "the first part of its id"
+    if address.startswith("docker_network") and _is_chosen_by_docker(values["ipam_config"]):
+        told["ipam_config"] = "what Docker found free"
     if address.startswith("docker_volume"):
         # What Docker keeps lies on a volume of the container's own.
         told["mountpoint"] = values["mountpoint"].replace("/var/lib/labctl-storage/docker", "/var/lib/docker")
     return told
+
+
+def _is_chosen_by_docker(pools: list[dict[str, str]]) -> bool:
+    """Whether a network's addresses are the first of Docker's own that no other network of the host has."""
+    return all(ip_network(pool["subnet"]).subnet_of(DOCKERS_OWN) for pool in pools)
