@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from engine.aws.errors import AwsError
 from engine.errors import HostUnreachable, LabctlError, StepFailed
+from engine.hosts.proxied import through
 from engine.lab import Check
 from engine.refs import holds_unknown, unknowns
 
@@ -161,18 +162,7 @@ def connect(host: str, port: int, *, proxy: str | None, timeout: float) -> socke
     """A TCP connection, through a SOCKS5 proxy that resolves the name where there is one. Raises OSError."""
     if proxy is None:
         return socket.create_connection((host, port), timeout=timeout)
-    import socks
-
-    proxy_host, _, proxy_port = proxy.rpartition(":")
-    line: socket.socket = socks.create_connection(
-        (host, port),
-        timeout=timeout,
-        proxy_type=socks.SOCKS5,
-        proxy_addr=proxy_host,
-        proxy_port=int(proxy_port),
-        proxy_rdns=True,
-    )
-    return line
+    return through(proxy, host, port, timeout)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from engine.hosts.known_hosts import HostKey, KnownHosts, parse_keys
+from engine.hosts.proxied import through
 
 if TYPE_CHECKING:
     from paramiko.channel import Channel
@@ -124,16 +125,8 @@ def _directly(hostname: str, port: int, timeout: float) -> socket.socket:
 def _through_proxy(hostname: str, port: int, proxy: str, timeout: float) -> socket.socket:
     import socks
 
-    proxy_host, _, proxy_port = proxy.rpartition(":")
     try:
-        line: socket.socket = socks.create_connection(
-            (hostname, port),
-            timeout,
-            proxy_type=socks.SOCKS5,
-            proxy_addr=proxy_host.strip("[]"),
-            proxy_port=int(proxy_port),
-            proxy_rdns=True,
-        )
+        return through(proxy, hostname, port, timeout)
     except socks.ProxyConnectionError as error:
         raise Setback(
             "port",
@@ -142,7 +135,6 @@ def _through_proxy(hostname: str, port: int, proxy: str, timeout: float) -> sock
         ) from error
     except socks.ProxyError as error:
         raise _told_by_proxy(error) from error
-    return line
 
 
 def _told_by_proxy(error: OSError) -> OSError:

@@ -1,6 +1,7 @@
 """`python -m engine.hosts.socks PROXY_HOST:PORT HOST PORT`: standard input and output through a SOCKS5 proxy.
 
 An ssh ProxyCommand for machines without nc; it exits with 1 and one line where there is no connection.
+It is a program, and nothing imports it.
 """
 
 from __future__ import annotations
@@ -11,26 +12,18 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from engine.hosts.proxied import through
+
 _TIMEOUT = 30.0
 
 
 def main(arguments: Sequence[str]) -> int:
     """Carry bytes both ways until either side ends; the exit status."""
-    import socks
-
     if len(arguments) != 3:
         sys.stderr.write("usage: python -m engine.hosts.socks PROXY_HOST:PORT HOST PORT\n")
         return 2
-    proxy_host, _, proxy_port = arguments[0].rpartition(":")
     try:
-        line: socket.socket = socks.create_connection(
-            (arguments[1], int(arguments[2])),
-            _TIMEOUT,
-            proxy_type=socks.SOCKS5,
-            proxy_addr=proxy_host.strip("[]"),
-            proxy_port=int(proxy_port),
-            proxy_rdns=True,
-        )
+        line = through(arguments[0], arguments[1], int(arguments[2]), _TIMEOUT)
     except (OSError, ValueError) as error:
         sys.stderr.write(
             f"no connection to {arguments[1]} port {arguments[2]} through {arguments[0]}: {error}\n"
