@@ -19,11 +19,14 @@ TOKEN: Final = "labctl:token"
 
 def tags_for(world: World, more: Mapping[str, str] | None = None) -> dict[str, str]:
     """All tags of a thing made now by `world.job`; the lab's own may change its Name."""
-    job = world.job
-    own = {LAB: world.lab, ADDRESS: job.address}
-    if job.token:
-        own[TOKEN] = job.token
-    return {tags.NAME: tags.default_name(world.lab, job.address), **own, **job.tags, **(more or {})}
+    name = tags.default_name(world.lab, world.job.address)
+    return {tags.NAME: name, **_of_create(world), **world.job.tags, **(more or {})}
+
+
+def _of_create(world: World) -> dict[str, str]:
+    """The tags that tell what a create for `world.job` made: lab, address, and token if there is one."""
+    own = {LAB: world.lab, ADDRESS: world.job.address}
+    return {**own, TOKEN: world.job.token} if world.job.token else own
 
 
 def narrow(some: Mapping[str, str]) -> dict[str, str]:
@@ -99,18 +102,12 @@ def readable(tags: Mapping[str, str]) -> dict[str, str]:
 
 def is_made_by(world: World, tags: Mapping[str, str]) -> bool:
     """Whether a thing with these tags may be what a create for `world.job` made: lab, address, token."""
-    wanted = {LAB: world.lab, ADDRESS: world.job.address}
-    if world.job.token:
-        wanted[TOKEN] = world.job.token
-    return wanted.items() <= tags.items()
+    return _of_create(world).items() <= tags.items()
 
 
 def made_by(world: World) -> list[dict[str, Any]]:
     """Filters for what a create for `world.job` may have made: lab, address, and token if there is one."""
-    wanted = {LAB: world.lab, ADDRESS: world.job.address}
-    if world.job.token:
-        wanted[TOKEN] = world.job.token
-    return [{"Name": f"tag:{key}", "Values": [_literal(value)]} for key, value in wanted.items()]
+    return [{"Name": f"tag:{key}", "Values": [_literal(value)]} for key, value in _of_create(world).items()]
 
 
 def _literal(value: str) -> str:
