@@ -135,7 +135,9 @@ def _holds_nul(value: Any) -> bool:
 
 def told(stderr: str) -> tuple[str, str] | None:
     """The message and remedy that a script itself gave as `labctl: …` and `labctl-remedy: …`, if it did."""
-    said = [line.removeprefix("labctl: ") for line in stderr.splitlines() if line.startswith("labctl: ")]
-    remedies = [line.removeprefix("labctl-remedy: ") for line in stderr.splitlines()]
-    remedies = [text for text, line in zip(remedies, stderr.splitlines(), strict=True) if text != line]
+    said, remedies = _after(stderr, "labctl: "), _after(stderr, "labctl-remedy: ")
     return (said[-1], remedies[-1] if remedies else "") if said else None
+
+
+def _after(text: str, prefix: str) -> list[str]:
+    return [line.removeprefix(prefix) for line in text.splitlines() if line.startswith(prefix)]

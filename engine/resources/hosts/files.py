@@ -35,7 +35,7 @@ class _Placed(OnHost):
 
     def _permissions(self, path: str, *, link: bool = False) -> str:
         """Commands that set owner, group and mode as asked for, in an order that keeps set-id bits."""
-        owner = f"{self.owner or ''}{':' + self.group if self.group else ''}"
+        owner = _owner_words(self.owner, self.group)
         lines = []
         if owner:
             lines.append(f"chown {'-h ' if link else ''}{quote(owner)} {path}")
@@ -91,18 +91,22 @@ def _account_form(account: Any, number: str, name: str) -> str:
 
 
 def _owner_words(owner: Any, group: Any) -> Any:
+    """What `chown` is given; the first of the two that is not known yet stands for both."""
     for part in (owner, group):
         if isinstance(part, Unknown):
             return part
     return f"{owner or ''}{':' + group if group else ''}"
 
 
-def _parse_stat(line: str) -> Values | None:
-    parts = line.split("|")
+def _read(output: bytes) -> tuple[Values, str | None] | None:
+    """Type, mode, owner and group out of the first line of a look, and its second line; None for nothing."""
+    first, *more = output.decode(errors="replace").splitlines() or [""]
+    parts = first.split("|")
     if len(parts) != 4:
         return None
     what, mode, owner, group = parts
-    return {"type": _TYPES.get(what, "file"), "mode": mode.zfill(4), "owner": owner, "group": group}
+    values = {"type": _TYPES.get(what, "file"), "mode": mode.zfill(4), "owner": owner, "group": group}
+    return values, more[0] if more else None
 
 
 class File(_Placed):
@@ -139,13 +143,11 @@ class File(_Placed):
     @classmethod
     def parse(cls, id: str, status: int, output: bytes) -> Values | None:
         """Type, mode, owner, group and a link's target."""
-        lines = output.decode(errors="replace").splitlines()
-        values = _parse_stat(lines[0]) if lines else None
-        if values is None:
+        read = _read(output)
+        if read is None:
             return None
-        if values["type"] == "link":
-            values["src"] = lines[1] if len(lines) > 1 else None
-        return {"path": id, **values}
+        values, target = read
+        return {"path": id, **values, **({"src": target} if values["type"] == "link" else {})}
 
     def commands(self, there: Values | None, changed: frozenset[str]) -> str:
         """Makes what is missing, then sets owner and mode."""
@@ -211,13 +213,13 @@ class _Content(_Placed):
     @classmethod
     def parse(cls, id: str, status: int, output: bytes) -> Values | None:
         """Mode, owner, group; the content's hash stands for the fields that give it."""
-        lines = output.decode(errors="replace").splitlines()
-        values = _parse_stat(lines[0]) if lines else None
-        if values is None:
+        read = _read(output)
+        if read is None:
             return None
+        values, line = read
         del values["type"]
         # sha256sum begins the line with a backslash where it had to escape the file's name.
-        digest = lines[1].lstrip("\\").split(" ", 1)[0] if len(lines) > 1 else None
+        digest = line.lstrip("\\").split(" ", 1)[0] if line else None
         content = f"sha256:{digest}" if digest else None
         return {"dest": id, "path": id, "sha256": digest, **dict.fromkeys(cls._holds, content), **values}
 
