@@ -5,13 +5,26 @@ from __future__ import annotations
 import io
 import tarfile
 import zipfile
-from typing import TYPE_CHECKING, Final
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Final
+
+from pydantic import AfterValidator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from engine.local_files import LocalFolder
+
+
+def _in_folder(value: str) -> str:
+    if value.startswith("/") or ".." in PurePosixPath(value).parts:
+        raise ValueError("the Dockerfile lies in `path`")
+    return value
+
+
+InFolder = Annotated[str, AfterValidator(_in_folder)]
+"""The path of a Dockerfile within the folder that it builds from."""
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 """The first moment that a zip archive can tell."""

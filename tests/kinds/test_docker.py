@@ -457,6 +457,15 @@ def test_commands_by_hand() -> None:
     assert DockerContainer.model_construct().as_commands("delete", "web") == ["sudo docker rm -f web"]
 
 
+def test_commands_build_an_image_as_apply_does(tmp_path: Path) -> None:
+    (tmp_path / "image").mkdir()
+    built = image(tmp_path, dockerfile="docker/Web", target="web", args={"WHO": "me"})
+    [line] = built.as_commands("create", None)
+    assert line == (
+        "sudo docker build -t labctl-test-image:latest --build-arg WHO=me --target web -f docker/Web -"
+    )
+
+
 def test_a_network_that_is_docker_s_own_is_told() -> None:
     with pytest.raises(ValidationError, match="one of Docker's own networks"):
         DockerNetwork.model_validate({"name": "bridge"})

@@ -8,7 +8,6 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from pydantic import Field, field_validator
@@ -19,7 +18,7 @@ from engine.errors import StepFailed, Unreachable
 from engine.local_files import LocalFolder
 from engine.refs import UNKNOWN, Unknown, holds_unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Resource, Values
-from engine.resources._archives import tar_of
+from engine.resources._archives import InFolder, tar_of
 from engine.resources.aws._aws import iam_actions, unless_gone
 from engine.resources.ecr._ecr import ask, quietly, repositories
 
@@ -38,7 +37,7 @@ class ImageBuild(Fields):
 
     path: LocalFolder
     """The folder with the Dockerfile; what its .dockerignore names stays out."""
-    dockerfile: str = "Dockerfile"
+    dockerfile: InFolder = "Dockerfile"
     """The Dockerfile, relative to `path`."""
     args: dict[str, str] | None = None
     """Build arguments. They can be read from the image: no place for secrets."""
@@ -46,13 +45,6 @@ class ImageBuild(Fields):
     """The stage to build."""
     platform: Literal["linux/amd64", "linux/arm64"] = "linux/amd64"
     """What it is to run on, whatever this machine is."""
-
-    @field_validator("dockerfile")
-    @classmethod
-    def _inside(cls, value: str) -> str:
-        if value.startswith("/") or ".." in PurePosixPath(value).parts:
-            raise ValueError("the Dockerfile lies in `path`")
-        return value
 
     def digest(self) -> str:
         """The hash of all that goes into it, 64 hexadecimal digits."""
@@ -331,8 +323,9 @@ def _image_values(repository: Mapping[str, Any], tag: str, image: Mapping[str, A
 
 
 def _path_by_hand(build: ImageBuild | Unknown) -> str:
-    known = not isinstance(build, Unknown) and not isinstance(build.path, Unknown)
-    return word(build.path.path) if known and not isinstance(build, Unknown) else "."
+    if isinstance(build, Unknown) or isinstance(build.path, Unknown):
+        return "."
+    return word(build.path.path)
 
 
 def _pairs(values: Any) -> list[tuple[str, Any]]:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from engine.by_hand import Fed, word
 from engine.local_files import LocalFolder
 from engine.on_host import OnHost, Upload
 from engine.refs import UNKNOWN, Unknown, holds_unknown
 from engine.resource import Fields, Fixed, Output, Values
-from engine.resources._archives import tar_of
+from engine.resources._archives import InFolder, tar_of
 from engine.resources.hosts import _docker
 from engine.resources.hosts._docker import LAB, ImageName
 from engine.resources.hosts._shell import FAIL, Variables, pairs, quote
@@ -30,16 +29,9 @@ class Build(Fields):
     path: LocalFolder = Field(
         description="folder with the Dockerfile; what its .dockerignore names stays behind"
     )
-    dockerfile: str = Field(default="Dockerfile", description="the Dockerfile, relative to `path`")
+    dockerfile: InFolder = Field(default="Dockerfile", description="the Dockerfile, relative to `path`")
     args: Variables | None = Field(default=None, description="build arguments")
     target: str | None = Field(default=None, description="the stage to build")
-
-    @field_validator("dockerfile")
-    @classmethod
-    def _inside(cls, value: str) -> str:
-        if value.startswith("/") or ".." in Path(value).parts:
-            raise ValueError("the Dockerfile lies in `path`")
-        return value
 
     def digest(self) -> str:
         """What stands for the build in plans: the hash of all that goes into it."""
@@ -180,6 +172,8 @@ class DockerImage(OnHost):
             return [f"sudo docker pull {name}"]
         if isinstance(self.build, Unknown) or isinstance(self.build.path, Unknown):
             return [f"sudo docker build -t {name} ."]
-        arguments = "".join(f" --build-arg {key}={word(value)}" for key, value in pairs(self.build.args))
-        folder = self.build.path.path
-        return [Fed(f"sudo docker build -t {name}{arguments} -", f"tar -C {quote(folder)} -c .")]
+        given = [f"--build-arg {key}={word(value)}" for key, value in pairs(self.build.args)]
+        given += [f"--target {word(self.build.target)}"] if self.build.target else []
+        given += [f"-f {word(self.build.dockerfile)}"] if self.build.dockerfile != "Dockerfile" else []
+        build = " ".join(["sudo docker build -t", name, *given, "-"])
+        return [Fed(build, f"tar -C {quote(self.build.path.path)} -c .")]
