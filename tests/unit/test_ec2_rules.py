@@ -144,3 +144,10 @@ def test_a_rule_apart_is_one_rule() -> None:
 def test_names_that_aws_refuses(name: str) -> None:
     with pytest.raises(ValidationError, match="AWS"):
         Ec2SecurityGroup(group_name=name, description="d")
+
+
+def test_a_description_of_a_single_rule_is_no_longer_than_aws_allows() -> None:
+    rule = {"security_group_id": "sg-1", **tcp(22)}
+    assert Ec2SecurityGroupRule.model_validate({**rule, "rule_desc": "x" * 255})
+    with pytest.raises(ValidationError, match="255 characters"):
+        Ec2SecurityGroupRule.model_validate({**rule, "rule_desc": "x" * 256})

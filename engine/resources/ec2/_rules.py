@@ -6,9 +6,9 @@ import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from engine.refs import Unknown, holds_unknown
 from engine.resource import Fields
@@ -21,6 +21,21 @@ _ICMP: Final = frozenset({"icmp", "icmpv6"})
 _WITH_PORTS: Final = frozenset({"tcp", "udp"})
 _PEERS: Final = ("cidr_ip", "cidr_ipv6", "group_id", "ip_prefix")
 
+
+def _number_as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _short_enough(text: str) -> str:
+    if len(text) > 255:
+        raise ValueError("is longer than the 255 characters that AWS allows")
+    return text
+
+
+Protocol = Annotated[str, BeforeValidator(_number_as_text, json_schema_input_type=str)]
+"""`tcp`, `udp`, `icmp`, `icmpv6`, `all`, or a protocol number."""
+Description = Annotated[str, AfterValidator(_short_enough)]
+"""What a rule is for."""
 Ports = int | str | list[int | str]
 Words = str | list[str]
 
@@ -55,7 +70,7 @@ class Atom:
 class Rule(Fields):
     """One rule of a security group: a protocol, ports, and who is at the other end."""
 
-    proto: str = "tcp"
+    proto: Protocol = "tcp"
     """`tcp`, `udp`, `icmp`, `icmpv6`, `all`, or a protocol number."""
     ports: Ports | None = None
     """A port, a range `"8000-8010"`, or a list of these."""
@@ -75,13 +90,8 @@ class Rule(Fields):
     """The id of a group at the other end; `self` is the group that holds the rule."""
     ip_prefix: Words | None = None
     """The id of a prefix list."""
-    rule_desc: str | None = None
+    rule_desc: Description | None = None
     """What the rule is for; at most 255 characters."""
-
-    @field_validator("proto", mode="before")
-    @classmethod
-    def _number_as_text(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -89,8 +99,6 @@ class Rule(Fields):
             raise ValueError(
                 "a rule needs someone at the other end: cidr_ip, cidr_ipv6, group_id or ip_prefix"
             )
-        if isinstance(self.rule_desc, str) and len(self.rule_desc) > 255:
-            raise ValueError("rule_desc is longer than the 255 characters that AWS allows")
         return self
 
 

@@ -19,7 +19,9 @@ from engine.resources.ec2._ec2 import InEc2, ask, described, found, interfaces, 
 from engine.resources.ec2._rules import (
     OTHERS_STAY,
     Atom,
+    Description,
     Ports,
+    Protocol,
     Rule,
     atoms,
     canonical,
@@ -138,7 +140,7 @@ class Ec2SecurityGroup(InEc2):
             _authorize(world, id, atoms(plain(self.rules)), egress=False)
         if self.rules_egress is not None:
             # A new group may send everything; AWS puts that rule there itself.
-            everything = Atom("-1", None, None, "cidr_ip", "0.0.0.0/0")
+            (everything,) = atoms([_ALL_OUT])
             wanted = atoms(plain(self.rules_egress))
             _authorize(world, id, {a: text for a, text in wanted.items() if a != everything}, egress=True)
             if everything not in wanted and self.purge_rules_egress:
@@ -279,7 +281,7 @@ class Ec2SecurityGroupRule(InEc2):
     """The group that holds the rule."""
     egress: Fixed[bool] = False
     """The rule is about what goes out."""
-    proto: str = "tcp"
+    proto: Protocol = "tcp"
     """`tcp`, `udp`, `icmp`, `icmpv6`, `all`, or a protocol number."""
     ports: Ports | None = None
     """One port or one range `"8000-8010"`."""
@@ -295,13 +297,8 @@ class Ec2SecurityGroupRule(InEc2):
     """The group at the other end; `self` is the group that holds the rule."""
     ip_prefix: str | None = None
     """The id of a prefix list at the other end."""
-    rule_desc: str | None = None
+    rule_desc: Description | None = None
     """What the rule is for; at most 255 characters."""
-
-    @field_validator("proto", mode="before")
-    @classmethod
-    def _number_as_text(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
