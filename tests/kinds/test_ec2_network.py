@@ -252,3 +252,13 @@ def test_a_default_vpc_that_labctl_makes_and_takes_away(cloud: Running) -> None:
     assert wanted.adopts(stage.world("vpc")) is None
     assert aws.pages("ec2", "describe_subnets", "Subnets", Filters=inside) == []
     assert aws.pages("ec2", "describe_internet_gateways", "InternetGateways", Filters=attached) == []
+
+
+def test_commands_turn_dns_off_in_the_order_that_aws_takes() -> None:
+    vpc = Ec2VpcNet(cidr_block="10.0.0.0/16", dns_support=False, dns_hostnames=False).at("vpc")
+    lines = vpc.as_commands("update", "vpc-1", frozenset({"dns_support", "dns_hostnames"}))
+    modify = "aws ec2 modify-vpc-attribute --vpc-id vpc-1"
+    assert lines == [
+        f"{modify} --enable-dns-hostnames Value=false",
+        f"{modify} --enable-dns-support Value=false",
+    ]

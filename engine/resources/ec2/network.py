@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import field_validator, model_validator
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from engine.world import World
 
 
-def _network(text: str, longest: int, shortest: int) -> str:
-    """A checked IPv4 range. Raises ValueError with what to write instead."""
+def _network(text: str) -> str:
+    """A checked IPv4 range of a VPC or subnet. Raises ValueError with what to write instead."""
     try:
         network = ipaddress.IPv4Network(text)
     except ValueError:
@@ -29,9 +29,21 @@ def _network(text: str, longest: int, shortest: int) -> str:
         except ValueError:
             raise ValueError(f"{text!r} is no address range: write one like 10.0.0.0/16") from None
         raise ValueError(f"{text} has bits set after the prefix: write {right}") from None
-    if not longest <= network.prefixlen <= shortest:
-        raise ValueError(f"AWS allows sizes from /{longest} to /{shortest} here, not /{network.prefixlen}")
+    if not 16 <= network.prefixlen <= 28:
+        raise ValueError(f"AWS allows sizes from /16 to /28 here, not /{network.prefixlen}")
     return str(network)
+
+
+def _ipv6_range(thing: Mapping[str, Any]) -> str | None:
+    """The first IPv6 range of a VPC or subnet, as EC2 tells of it."""
+    for block in thing.get("Ipv6CidrBlockAssociationSet", ()):
+        if block.get("Ipv6CidrBlockState", {}).get("State") in {"associated", "associating"}:
+            return str(block["Ipv6CidrBlock"])
+    return None
+
+
+_DNS = {"dns_support": "EnableDnsSupport", "dns_hostnames": "EnableDnsHostnames"}
+"""A VPC's settings of DNS, and ModifyVpcAttribute's names for them."""
 
 
 class Ec2VpcNet(InEc2):
@@ -70,7 +82,7 @@ class Ec2VpcNet(InEc2):
     @field_validator("cidr_block")
     @classmethod
     def _range(cls, value: str | None) -> str | None:
-        return None if value is None else _network(value, 16, 28)
+        return None if value is None else _network(value)
 
     @model_validator(mode="after")
     def _one_or_the_other(self) -> Self:
@@ -110,41 +122,42 @@ class Ec2VpcNet(InEc2):
             TagSpecifications=tag_specifications(world, "vpc"),
         )
         id = str(answer["Vpc"]["VpcId"])
-        # A new VPC has DNS support, and no host names.
-        fresh = {"dns_support": True, "dns_hostnames": False}
-        changed = frozenset(name for name, value in fresh.items() if getattr(self, name) != value)
-        finish(world, id, lambda: self.update(world, id, changed))
+        finish(world, id, lambda: self.update(world, id, self._unlike_new()))
         return id
+
+    def _unlike_new(self) -> frozenset[str]:
+        """The settings that a new VPC, which has DNS support and no host names, has otherwise."""
+        fresh = {"dns_support": True, "dns_hostnames": False}
+        return frozenset(name for name, value in fresh.items() if getattr(self, name) != value)
+
+    def _in_turn(self, changed: frozenset[str]) -> list[str]:
+        """The DNS settings among `changed`: support comes before host names, and goes after them."""
+        names = [name for name in _DNS if name in changed]
+        return names if self.dns_support else names[::-1]
 
     @classmethod
     def read_many(cls, world: World, ids: Sequence[str]) -> dict[str, Values]:
         """DescribeVpcs. The DNS settings would take a request each."""
         result = {}
         for vpc in described(world, "describe_vpcs", "Vpcs", "vpc-id", ids):
-            ipv6 = [
-                block["Ipv6CidrBlock"]
-                for block in vpc.get("Ipv6CidrBlockAssociationSet", ())
-                if block.get("Ipv6CidrBlockState", {}).get("State") in {"associated", "associating"}
-            ]
+            ipv6 = _ipv6_range(vpc)
             result[vpc["VpcId"]] = {
                 "id": vpc["VpcId"],
                 "vpc_id": vpc["VpcId"],
                 "cidr_block": vpc["CidrBlock"],
                 "default": bool(vpc.get("IsDefault")),
                 "is_default": bool(vpc.get("IsDefault")),
-                "ipv6_cidr": bool(ipv6),
-                "ipv6_cidr_block": ipv6[0] if ipv6 else None,
+                "ipv6_cidr": ipv6 is not None,
+                "ipv6_cidr_block": ipv6,
                 "tenancy": vpc.get("InstanceTenancy", "default"),
                 "tags": seen_tags(vpc),
             }
         return result
 
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
-        """ModifyVpcAttribute, one setting a request; support comes before host names and goes after them."""
-        settings = {"dns_support": "EnableDnsSupport", "dns_hostnames": "EnableDnsHostnames"}
-        names = [name for name in settings if name in changed]
-        for name in names if self.dns_support else reversed(names):
-            value = {settings[name]: {"Value": getattr(self, name)}}
+        """ModifyVpcAttribute, one setting a request."""
+        for name in self._in_turn(changed):
+            value = {_DNS[name]: {"Value": getattr(self, name)}}
             once_seen(world, "modify_vpc_attribute", VpcId=id, **value)
 
     @classmethod
@@ -195,9 +208,8 @@ class Ec2VpcNet(InEc2):
                 amazon_provided_ipv6_cidr_block=self.ipv6_cidr is True,
             )
             lines.append(assign(self._address, command))
-            fresh = {"dns_support": True, "dns_hostnames": False}
-            changed = frozenset(name for name, value in fresh.items() if getattr(self, name) != value)
-        for name in [name for name in ("dns_support", "dns_hostnames") if name in changed]:
+            changed = self._unlike_new()
+        for name in self._in_turn(changed):
             setting = f"--enable-{name.replace('_', '-')} Value={word(getattr(self, name))}"
             lines.append(f"aws ec2 modify-vpc-attribute --vpc-id {own} {setting}")
         return [*lines, *self._told(own)]
@@ -261,7 +273,7 @@ class Ec2VpcSubnet(InEc2):
     @field_validator("cidr")
     @classmethod
     def _range(cls, value: str) -> str:
-        return _network(value, 16, 28)
+        return _network(value)
 
     def create(self, world: World) -> str:
         """CreateSubnet, and ModifySubnetAttribute where asked for."""
@@ -275,7 +287,7 @@ class Ec2VpcSubnet(InEc2):
             TagSpecifications=tag_specifications(world, "subnet"),
         )
         id = str(answer["Subnet"]["SubnetId"])
-        changed = frozenset(name for name in ("map_public", "assign_instances_ipv6") if getattr(self, name))
+        changed = frozenset(name for name in _SWITCHES if getattr(self, name))
         finish(world, id, lambda: self.update(world, id, changed))
         return id
 
@@ -284,11 +296,6 @@ class Ec2VpcSubnet(InEc2):
         """DescribeSubnets."""
         result = {}
         for subnet in described(world, "describe_subnets", "Subnets", "subnet-id", ids):
-            ipv6 = [
-                block["Ipv6CidrBlock"]
-                for block in subnet.get("Ipv6CidrBlockAssociationSet", ())
-                if block.get("Ipv6CidrBlockState", {}).get("State") in {"associated", "associating"}
-            ]
             result[subnet["SubnetId"]] = {
                 "id": subnet["SubnetId"],
                 "subnet_id": subnet["SubnetId"],
@@ -297,7 +304,7 @@ class Ec2VpcSubnet(InEc2):
                 "az": subnet["AvailabilityZone"],
                 "availability_zone": subnet["AvailabilityZone"],
                 "map_public": bool(subnet.get("MapPublicIpOnLaunch")),
-                "ipv6_cidr": ipv6[0] if ipv6 else None,
+                "ipv6_cidr": _ipv6_range(subnet),
                 "assign_instances_ipv6": bool(subnet.get("AssignIpv6AddressOnCreation")),
                 "tags": seen_tags(subnet),
             }
@@ -305,13 +312,10 @@ class Ec2VpcSubnet(InEc2):
 
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
         """ModifySubnetAttribute, one setting a request."""
-        settings = {
-            "map_public": "MapPublicIpOnLaunch",
-            "assign_instances_ipv6": "AssignIpv6AddressOnCreation",
-        }
-        for name in [name for name in settings if name in changed]:
-            value = {settings[name]: {"Value": getattr(self, name)}}
-            once_seen(world, "modify_subnet_attribute", SubnetId=id, **value)
+        for name, (key, _) in _SWITCHES.items():
+            if name in changed:
+                value = {key: {"Value": getattr(self, name)}}
+                once_seen(world, "modify_subnet_attribute", SubnetId=id, **value)
 
     @classmethod
     def delete(cls, world: World, id: str) -> None:
@@ -339,8 +343,8 @@ class Ec2VpcSubnet(InEc2):
                 availability_zone=self.az,
             )
             lines.append(assign(self._address, command))
-            changed = frozenset(name for name in _SUBNET_FLAGS if getattr(self, name))
-        for name, flag in _SUBNET_FLAGS.items():
+            changed = frozenset(name for name in _SWITCHES if getattr(self, name))
+        for name, (_, flag) in _SWITCHES.items():
             if name in changed:
                 asked = f"--{flag}" if getattr(self, name) else f"--no-{flag}"
                 lines.append(f"aws ec2 modify-subnet-attribute --subnet-id {own} {asked}")
@@ -349,7 +353,8 @@ class Ec2VpcSubnet(InEc2):
         return [*lines, *told(self, asked, {name: f"Subnets[0].{query}" for name, query in queries.items()})]
 
 
-_SUBNET_FLAGS = {
-    "map_public": "map-public-ip-on-launch",
-    "assign_instances_ipv6": "assign-ipv6-address-on-creation",
+_SWITCHES = {
+    "map_public": ("MapPublicIpOnLaunch", "map-public-ip-on-launch"),
+    "assign_instances_ipv6": ("AssignIpv6AddressOnCreation", "assign-ipv6-address-on-creation"),
 }
+"""What ModifySubnetAttribute changes, and how the AWS command line calls it; both are off in a new subnet."""
