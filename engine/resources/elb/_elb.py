@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator
@@ -15,6 +15,7 @@ from engine.resources.aws._aws import set_ones
 from engine.resources.aws._tagging import Tagged, Tagging
 
 if TYPE_CHECKING:
+    from engine.resource import Resource
     from engine.world import World
 
 _TAGS_A_REQUEST: Final = 20
@@ -52,6 +53,12 @@ def ask(world: World, operation: str, **params: Any) -> dict[str, Any]:
     A parameter that is None is left out.
     """
     return world.aws.call("elbv2", operation, retry=True, **set_ones(params))
+
+
+def attributes_request(resource: Resource, keys: Mapping[str, str], names: Set[str]) -> list[dict[str, str]]:
+    """The Attributes of ELB's requests for the fields `names` that are set; `keys` has ELB's name of each."""
+    given = {key: getattr(resource, name) for name, key in keys.items() if name in names}
+    return [{"Key": key, "Value": str(value).lower()} for key, value in given.items() if value is not None]
 
 
 def tags_by_arn(world: World, arns: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -256,6 +256,15 @@ def conditions_words(given: Sequence[Mapping[str, Any]]) -> list[Values]:
     return words
 
 
+def rule_request(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule for ELB, from plain values in the playbook's words."""
+    return {
+        "Priority": given["priority"],
+        "Conditions": conditions_request(given["conditions"]),
+        "Actions": actions_request(given["actions"]),
+    }
+
+
 def rules_words(given: Sequence[Mapping[str, Any]]) -> list[Values]:
     """The rules of a listener in the playbook's words, without the default one."""
     return [
@@ -295,14 +304,7 @@ def listener_words(given: Mapping[str, Any], rules: Sequence[Mapping[str, Any]])
 
 def as_told(wanted: Mapping[str, Any]) -> Values:
     """A listener as wanted, in the form in which ELB tells of it, so that two can be compared."""
-    rules = [
-        {
-            "Priority": rule["priority"],
-            "Conditions": conditions_request(rule["conditions"]),
-            "Actions": actions_request(rule["actions"]),
-        }
-        for rule in wanted.get("rules") or ()
-    ]
+    rules = [rule_request(rule) for rule in wanted.get("rules") or ()]
     return listener_words(listener_request(wanted), rules)
 
 

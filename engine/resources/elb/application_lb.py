@@ -15,14 +15,22 @@ from engine.refs import Unknown, holds_unknown
 from engine.resource import Fixed, Id, Output, Place, Unread, Values, plain
 from engine.resources.aws import _prices
 from engine.resources.aws._aws import finish, insist, seconds, service_linked_role
-from engine.resources.elb._elb import InElb, Name, ask, found, new_tags, of_ours, refuse_another
+from engine.resources.elb._elb import (
+    InElb,
+    Name,
+    ask,
+    attributes_request,
+    found,
+    new_tags,
+    of_ours,
+    refuse_another,
+)
 from engine.resources.elb._listeners import (
     Listener,
-    actions_request,
-    conditions_request,
     listener_differs,
     listener_request,
     listener_words,
+    rule_request,
 )
 
 if TYPE_CHECKING:
@@ -170,14 +178,8 @@ class ElbApplicationLb(InElb):
             "Type": "application",
         }
 
-    def _attributes(self, names: set[str]) -> list[dict[str, str]]:
-        given = {key: getattr(self, name) for name, key in _ATTRIBUTES.items() if name in names}
-        return [
-            {"Key": key, "Value": str(value).lower()} for key, value in given.items() if value is not None
-        ]
-
     def _complete(self, world: World, id: str) -> None:
-        attributes = self._attributes(set(_ATTRIBUTES))
+        attributes = attributes_request(self, _ATTRIBUTES, _ATTRIBUTES.keys())
         if attributes:
             ask(world, "modify_load_balancer_attributes", LoadBalancerArn=id, Attributes=attributes)
         self._listen(world, id)
@@ -234,7 +236,7 @@ class ElbApplicationLb(InElb):
             ask(world, "set_subnets", LoadBalancerArn=id, Subnets=self.subnets)
         if "ip_address_type" in changed:
             ask(world, "set_ip_address_type", LoadBalancerArn=id, IpAddressType=self.ip_address_type)
-        attributes = self._attributes(set(changed))
+        attributes = attributes_request(self, _ATTRIBUTES, changed)
         if attributes:
             ask(world, "modify_load_balancer_attributes", LoadBalancerArn=id, Attributes=attributes)
         if "listeners" in changed:
@@ -319,7 +321,9 @@ class ElbApplicationLb(InElb):
             lines.append(f"aws elbv2 set-subnets {at} --subnets {' '.join(map(word, self.subnets))}")
         if "ip_address_type" in changed:
             lines.append(f"aws elbv2 set-ip-address-type {at} --ip-address-type {self.ip_address_type}")
-        attributes = self._attributes(set(_ATTRIBUTES) if action == "create" else set(changed))
+        attributes = attributes_request(
+            self, _ATTRIBUTES, _ATTRIBUTES.keys() if action == "create" else changed
+        )
         if attributes:
             given = json_word(attributes)
             lines.append(f"aws elbv2 modify-load-balancer-attributes {at} --attributes {given}")
@@ -351,7 +355,7 @@ class ElbApplicationLb(InElb):
             lines.append(assign(self._address, f"{command} {query}", output))
             arn = word(filled(self, output))
             for rule in rules:
-                given = json_word(_rule_request(rule))
+                given = json_word(rule_request(rule))
                 lines.append(f"aws elbv2 create-rule --listener-arn {arn} --cli-input-json {given}")
         return lines
 
@@ -371,14 +375,6 @@ def _rules(world: World, listener: str) -> list[dict[str, Any]]:
     return world.aws.pages("elbv2", "describe_rules", "Rules", ListenerArn=listener)
 
 
-def _rule_request(rule: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "Priority": rule["priority"],
-        "Conditions": conditions_request(rule["conditions"]),
-        "Actions": actions_request(rule["actions"]),
-    }
-
-
 def _mend_rules(
     world: World, listener: str, wanted: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]
 ) -> None:
@@ -389,7 +385,7 @@ def _mend_rules(
         if priority not in asked:
             ask(world, "delete_rule", RuleArn=rule["RuleArn"])
     for priority, one in asked.items():
-        request = _rule_request(one)
+        request = rule_request(one)
         if priority not in held:
             ask(world, "create_rule", ListenerArn=listener, Tags=new_tags(world), **request)
         else:

@@ -14,7 +14,16 @@ from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Unread, Values, plain
 from engine.resources.aws._aws import finish, insist, seconds, set_ones, shaped
-from engine.resources.elb._elb import InElb, Name, ask, found, new_tags, of_ours, refuse_another
+from engine.resources.elb._elb import (
+    InElb,
+    Name,
+    ask,
+    attributes_request,
+    found,
+    new_tags,
+    of_ours,
+    refuse_another,
+)
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -179,16 +188,8 @@ class ElbTargetGroup(InElb):
             request["Matcher"] = {"HttpCode": self.successful_response_codes}
         return set_ones(request)
 
-    def _attributes(self, names: set[str]) -> list[dict[str, str]]:
-        given = {key: getattr(self, name) for name, key in _ATTRIBUTES.items() if name in names}
-        return [
-            {"Key": key, "Value": str(value).lower() if isinstance(value, bool) else str(value)}
-            for key, value in given.items()
-            if value is not None
-        ]
-
     def _complete(self, world: World, id: str) -> None:
-        attributes = self._attributes(set(_ATTRIBUTES))
+        attributes = attributes_request(self, _ATTRIBUTES, _ATTRIBUTES.keys())
         if attributes:
             ask(world, "modify_target_group_attributes", TargetGroupArn=id, Attributes=attributes)
         self._register(world, id)
@@ -222,7 +223,7 @@ class ElbTargetGroup(InElb):
         health = self._health(set(changed))
         if health:
             ask(world, "modify_target_group", TargetGroupArn=id, **health)
-        attributes = self._attributes(set(changed))
+        attributes = attributes_request(self, _ATTRIBUTES, changed)
         if attributes:
             ask(world, "modify_target_group_attributes", TargetGroupArn=id, Attributes=attributes)
         if "targets" in changed:
@@ -280,7 +281,9 @@ class ElbTargetGroup(InElb):
         elif health := self._health(set(changed)):
             given = json_word({"TargetGroupArn": id, **health})
             lines.append(f"aws elbv2 modify-target-group --cli-input-json {given}")
-        attributes = self._attributes(set(_ATTRIBUTES) if action == "create" else set(changed))
+        attributes = attributes_request(
+            self, _ATTRIBUTES, _ATTRIBUTES.keys() if action == "create" else changed
+        )
         if attributes:
             lines.append(
                 f"aws elbv2 modify-target-group-attributes {own} --attributes {json_word(attributes)}"
