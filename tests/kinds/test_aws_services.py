@@ -84,6 +84,21 @@ def test_commands_name_what_a_policy_refers_to(kind: type[Resource]) -> None:
     }
 
 
+def test_commands_change_the_throughput_of_a_file_system() -> None:
+    wish = Efs(throughput_mode="provisioned", provisioned_throughput_in_mibps=8).at("shared")
+    assert wish.as_commands("update", "fs-1", frozenset({"provisioned_throughput_in_mibps"})) == [
+        "aws efs update-file-system --throughput-mode provisioned --provisioned-throughput-in-mibps 8.0 "
+        "--file-system-id fs-1"
+    ]
+
+
+def test_commands_name_an_address_that_is_not_known_yet() -> None:
+    address = Unknown(frozenset({Ref("address", "public_ip")}))
+    fields = {"hosted_zone_id": "Z1", "record": "www.lab.example.com", "type": "A", "value": address}
+    [command] = Route53Record.model_validate(fields).at("www").as_commands("create", None)
+    assert '"ResourceRecords": [{"Value": "\'"$ADDRESS_PUBLIC_IP"\'"}]' in command
+
+
 def test_commands_change_the_attributes_that_have_changed() -> None:
     topic = SnsTopic(name="news.fifo", topic_type="fifo", display_name="News", kms_master_key_id="key").at(
         "t"

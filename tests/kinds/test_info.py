@@ -10,6 +10,7 @@ import pytest
 from engine.errors import StepFailed
 from engine.kinds import kinds
 from engine.on_host import OnHost
+from engine.refs import Ref, Unknown
 from engine.resource import Resource
 from engine.resources.aws.aws_info import AwsCallerInfo, AwsSsmParameterInfo
 from engine.resources.ec2.info import Ec2AmiInfo, Ec2SpotPriceInfo, Ec2VpcNetInfo
@@ -53,6 +54,15 @@ def test_the_newest_image_is_the_one_that_ssm_names(stage: Stage) -> None:
     assert len(told["images"]) > 1
     dates = [image["creation_date"] for image in told["images"]]
     assert dates == sorted(dates, reverse=True)
+
+
+def test_commands_name_what_a_filter_refers_to() -> None:
+    vpc = Unknown(frozenset({Ref("net", "id")}))
+    lookup = Ec2VpcNetInfo.model_validate({"filters": {"vpc-id": vpc}})
+    [command] = lookup.at("asked").as_commands("create", None)
+    assert command == (
+        """aws ec2 describe-vpcs --filters '[{"Name": "vpc-id", "Values": ["'"$NET_ID"'"]}]'"""
+    )
 
 
 def test_no_image_is_told_in_words(stage: Stage) -> None:

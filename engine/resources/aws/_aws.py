@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by
 from engine.errors import HalfMade, LabctlError, StepFailed
+from engine.refs import Unknown
 
 if TYPE_CHECKING:
     from engine.resource import Place
@@ -138,6 +139,13 @@ def sorted_out(tags: Mapping[str, str | None]) -> tuple[dict[str, str], list[str
     """The tags to set, and the keys of those to take away."""
     wanted = {key: text for key, text in tags.items() if text is not None}
     return wanted, [key for key in tags if key not in wanted]
+
+
+def as_text(value: Any) -> Any:
+    """A setting in the texts that many APIs want; what is left out or not known yet stays as it is."""
+    if value is None or isinstance(value, Unknown):
+        return value
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def service_linked_role(place: Place, service: str, name: str) -> dict[str, list[str]]:

@@ -264,7 +264,12 @@ class Efs(InService):
             )
             lines.append(assign(self._address, command))
         elif changed & {"throughput_mode", "provisioned_throughput_in_mibps"}:
-            command = aws("update-file-system", service="efs", throughput_mode=self.throughput_mode)
+            command = aws(
+                "update-file-system",
+                service="efs",
+                throughput_mode=self.throughput_mode,
+                provisioned_throughput_in_mibps=self.provisioned_throughput_in_mibps,
+            )
             lines.append(f"{command} --file-system-id {own}")
         if action == "create" or "targets" in changed:
             for target in self.targets or ():

@@ -118,7 +118,8 @@ class Route53Record(Resource):
 
     def _set(self) -> dict[str, Any]:
         """The ResourceRecordSet."""
-        found: dict[str, Any] = {"Name": f"{short(self.record)}.", "Type": self.type}
+        name = self.record if isinstance(self.record, Unknown) else f"{short(self.record)}."
+        found: dict[str, Any] = {"Name": name, "Type": self.type}
         if self.alias is not None:
             return found | {
                 "AliasTarget": {
@@ -127,7 +128,8 @@ class Route53Record(Resource):
                     "EvaluateTargetHealth": self.alias.evaluate_target_health,
                 }
             }
-        answers = [_answer(self.type, one) for one in self.value or ()]
+        values = [self.value] if isinstance(self.value, Unknown) else self.value or ()
+        answers = [_answer(self.type, one) for one in values]
         return found | {"TTL": self.ttl, "ResourceRecords": [{"Value": one} for one in answers]}
 
     def create(self, world: World) -> str:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from engine.aws.tags import tags_of
-from engine.by_hand import aws, told
+from engine.by_hand import aws, json_word, told, word
 from engine.errors import StepFailed
+from engine.refs import Unknown, holds_unknown
 from engine.resource import Id, Output, Resource, Values
 from engine.resources.aws import _prices
-from engine.resources.aws._aws import iam_actions
+from engine.resources.aws._aws import as_text, iam_actions
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -26,13 +27,19 @@ def _sent(filters: Filters) -> list[dict[str, Any]]:
     return [{"Name": name, "Values": _texts(value)} for name, value in filters.items()]
 
 
-def _texts(value: Any) -> list[str]:
+def _texts(value: Any) -> list[Any]:
+    """The values of a filter as EC2 has them; what is not known yet stays as it is."""
     listed = value if isinstance(value, list) else [value]
-    return [str(item).lower() if isinstance(item, bool) else str(item) for item in listed]
+    return [as_text(item) for item in listed]
 
 
-def _by_hand(filters: Filters) -> list[str] | None:
-    return [f"Name={name},Values={','.join(_texts(value))}" for name, value in filters.items()] or None
+def _by_hand(filters: Filters) -> str:
+    if isinstance(filters, Unknown):
+        return f" --filters {word(filters)}"
+    if holds_unknown(filters):
+        return f" --filters {json_word(_sent(filters))}"
+    words = [word(f"Name={name},Values={','.join(_texts(value))}") for name, value in filters.items()]
+    return f" --filters {' '.join(words)}" if words else ""
 
 
 class Ec2AmiInfo(Resource):
@@ -83,12 +90,8 @@ class Ec2AmiInfo(Resource):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws ec2 describe-images`."""
-        asked = aws(
-            "describe-images",
-            image_ids=self.image_ids,
-            owners=self.owners,
-            filters=_by_hand(self.filters),
-        )
+        asked = aws("describe-images", image_ids=self.image_ids, owners=self.owners)
+        asked += _by_hand(self.filters)
         newest = "sort_by(Images,&CreationDate)[-1]"
         queries = {"image_id": "ImageId", "name": "Name", "creation_date": "CreationDate"}
         return told(self, asked, {name: f"{newest}.{query}" for name, query in queries.items()}) or [asked]
@@ -222,7 +225,7 @@ class Ec2VpcNetInfo(Resource):
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws ec2 describe-vpcs`."""
-        asked = aws("describe-vpcs", vpc_ids=self.vpc_ids, filters=_by_hand(self.filters))
+        asked = aws("describe-vpcs", vpc_ids=self.vpc_ids) + _by_hand(self.filters)
         return told(self, asked, {"vpc_id": "Vpcs[0].VpcId", "cidr_block": "Vpcs[0].CidrBlock"}) or [asked]
 
 
