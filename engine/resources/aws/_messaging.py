@@ -1,4 +1,4 @@
-"""What topics and queues share: how they are named, how settings are written."""
+"""What topics and queues share: how they are named."""
 
 from __future__ import annotations
 
@@ -16,10 +16,3 @@ def check_name(name: Any, longest: int, sort: Any) -> None:
         raise ValueError("the name of a FIFO one, and of no other, ends in .fifo")
     if not re.fullmatch(rf"[A-Za-z0-9_-]{{1,{longest}}}", name.removesuffix(".fifo")) or len(name) > longest:
         raise ValueError(f"AWS allows 1 to {longest} letters, digits, - and _ in the name")
-
-
-def as_text(value: Any) -> Any:
-    """A setting as SNS and SQS write it; what is left out or not known yet stays as it is."""
-    if value is None or isinstance(value, Unknown):
-        return value
-    return str(value).lower() if isinstance(value, bool) else str(value)

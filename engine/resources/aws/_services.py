@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine.aws.tags import readable, told_tags
-from engine.resources.aws._aws import insist, unless_gone
+from engine.resources.aws._aws import insist, set_ones, unless_gone
 from engine.resources.aws._tagging import Tagged
 
 if TYPE_CHECKING:
@@ -50,4 +50,4 @@ def settled(
 
 def given(**params: Any) -> dict[str, Any]:
     """The parameters that are not None."""
-    return {name: value for name, value in params.items() if value is not None}
+    return set_ones(params)

@@ -14,8 +14,8 @@ from engine.by_hand import JsonText, assign, aws, itself, json_word, told, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Values, plain
-from engine.resources.aws._aws import finish, iam_actions, ours
-from engine.resources.aws._messaging import as_text, check_name
+from engine.resources.aws._aws import as_text, finish, iam_actions, ours
+from engine.resources.aws._messaging import check_name
 from engine.resources.aws._policy import Policy, canonical
 from engine.resources.aws._services import InService, ask, given, quietly, settled
 from engine.resources.aws._tagging import Tagging

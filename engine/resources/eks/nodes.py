@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from engine.by_hand import json_word
 from engine.resource import Fields, Fixed, Id, Output, Values, plain
 from engine.resources.aws import _prices
-from engine.resources.aws._aws import iam_actions
+from engine.resources.aws._aws import iam_actions, set_ones
 from engine.resources.aws._tagging import kebab
 from engine.resources.eks._eks import OfCluster, actions
 
@@ -103,7 +103,7 @@ class EksNodegroup(OfCluster):
             "amiType": self.ami_type,
             "remoteAccess": {"ec2SshKey": self.ec2_ssh_key} if self.ec2_ssh_key else None,
         }
-        return {key: value for key, value in asked.items() if value is not None}
+        return set_ones(asked)
 
     def _scaling(self) -> dict[str, int]:
         size = self.scaling_config

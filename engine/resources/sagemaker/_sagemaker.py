@@ -14,7 +14,7 @@ from engine.by_hand import json_word, told, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Values, plain
-from engine.resources.aws._aws import iam_actions, once_propagated, ours, seconds
+from engine.resources.aws._aws import as_text, iam_actions, once_propagated, ours, seconds
 from engine.resources.aws._tagging import TaggedByArn, Tagging
 
 if TYPE_CHECKING:
@@ -180,11 +180,7 @@ def texts(values: Any) -> Any:
     """Hyperparameters and environments as AWS takes them: all texts."""
     if isinstance(values, Unknown) or values is None:
         return values
-    return {key: value if isinstance(value, Unknown) else _text(value) for key, value in values.items()}
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return {key: as_text(value) for key, value in values.items()}
 
 
 class InSagemaker(TaggedByArn):

@@ -13,7 +13,7 @@ from engine.aws.tags import LAB, is_made_by
 from engine.by_hand import word
 from engine.errors import HalfMade
 from engine.resource import Fields, Fixed, Id, Output, Values, plain
-from engine.resources.aws._aws import iam_actions
+from engine.resources.aws._aws import iam_actions, set_ones
 from engine.resources.sagemaker._sagemaker import (
     InSagemaker,
     InstanceType,
@@ -131,7 +131,7 @@ def _channel(seen: Mapping[str, Any]) -> dict[str, Any]:
         "distribution": source.get("S3DataDistributionType", "FullyReplicated"),
         "compression": seen.get("CompressionType", "None"),
     }
-    return {key: value for key, value in found.items() if value is not None}
+    return set_ones(found)
 
 
 class SagemakerTrainingJob(_Job):
@@ -222,7 +222,7 @@ class SagemakerTrainingJob(_Job):
             "Environment": texts(self.environment),
             **vpc_asked(self.vpc),
         }
-        return {key: value for key, value in given.items() if value is not None}
+        return set_ones(given)
 
     @classmethod
     def seen(cls, described: Mapping[str, Any]) -> Values:
@@ -352,7 +352,7 @@ class SagemakerTransformJob(_Job):
             "MaxPayloadInMB": self.max_payload,
             "Environment": texts(self.environment),
         }
-        return {key: value for key, value in given.items() if value is not None}
+        return set_ones(given)
 
     @classmethod
     def seen(cls, described: Mapping[str, Any]) -> Values:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from engine.by_hand import word
 from engine.errors import HalfMade, StepFailed
 from engine.resource import Fields, Fixed, Id, Output, Values, plain
-from engine.resources.aws._aws import iam_actions
+from engine.resources.aws._aws import iam_actions, set_ones
 from engine.resources.sagemaker._sagemaker import (
     InSagemaker,
     InstanceType,
@@ -84,7 +84,7 @@ class SagemakerModel(InSagemaker):
         }
         return {
             "ExecutionRoleArn": self.role_arn,
-            "PrimaryContainer": {key: value for key, value in container.items() if value is not None},
+            "PrimaryContainer": set_ones(container),
             "EnableNetworkIsolation": self.network_isolation,
             **vpc_asked(self.vpc),
         }
@@ -176,7 +176,7 @@ def _variant(seen: Mapping[str, Any]) -> dict[str, Any]:
     own = seen.get("ServerlessConfig")
     if own:
         found["serverless"] = {"memory_size": own["MemorySizeInMB"], "max_concurrency": own["MaxConcurrency"]}
-    return {key: value for key, value in found.items() if value is not None}
+    return set_ones(found)
 
 
 class SagemakerEndpointConfig(InSagemaker):

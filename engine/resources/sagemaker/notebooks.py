@@ -10,7 +10,7 @@ from pydantic import Field
 from engine.by_hand import word
 from engine.errors import HalfMade, StepFailed
 from engine.resource import Fixed, Id, Output, Values, plain
-from engine.resources.aws._aws import iam_actions
+from engine.resources.aws._aws import iam_actions, set_ones
 from engine.resources.aws._tagging import kebab
 from engine.resources.sagemaker._sagemaker import (
     InSagemaker,
@@ -112,7 +112,7 @@ class SagemakerNotebook(InSagemaker):
             "PlatformIdentifier": self.platform_identifier,
             "KmsKeyId": self.kms_key_id,
         }
-        return {key: value for key, value in given.items() if value is not None}
+        return set_ones(given)
 
     def _reached(self, world: World, name: str, status: str, *, created: bool = False) -> None:
         reached = self.at_rest(world, name, _MOVING, _TAKES, f"the notebook instance to be {status}")
