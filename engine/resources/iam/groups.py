@@ -66,7 +66,7 @@ class IamGroup(InIam):
     inline_policies: InlinePolicies | None = None
     """Policies of the group's own, by name."""
     purge_policies: bool = True
-    """Managed and inline policies that others attached are taken away."""
+    """Managed policies that others attached are taken away."""
 
     def wanted(self, also: Sequence[str] = ()) -> Values:
         """The values asked for; a last entry `others: stay` where those of others are left alone."""

@@ -92,7 +92,7 @@ class IamUser(InIam):
     managed_policies: ManagedPolicies | None = None
     """Managed policies attached to the user, by name (`AdministratorAccess`) or ARN."""
     purge_policies: bool = True
-    """Managed and inline policies that others attached are taken away."""
+    """Managed policies that others attached are taken away."""
     inline_policies: InlinePolicies | None = None
     """Policies of the user's own, by name."""
     groups: list[Id] | None = None
