@@ -14,7 +14,7 @@ from engine.aws.errors import AwsError
 from engine.aws.tags import widened
 from engine.errors import StepFailed
 from engine.refs import UNKNOWN
-from engine.resource import Resource
+from engine.resource import Beside, Resource
 from engine.resources.aws._aws import propagating
 from engine.resources.aws._secret_files import reserve
 from engine.resources.iam.groups import IamGroup, marked_path, unmarked_path
@@ -172,6 +172,20 @@ def test_commands_leave_out_policies_that_are_not_known_yet() -> None:
     fields = {"name": "worker", "assume_role_policy_document": trusting("ec2"), "inline_policies": UNKNOWN}
     [command] = IamRole.model_validate(fields).at("role").as_commands("create", None)
     assert command.startswith("aws iam create-role --role-name worker ")
+
+
+def test_commands_take_a_boundary_away_and_leave_the_description() -> None:
+    fields = {"name": "worker", "assume_role_policy_document": trusting("ec2"), "max_session_duration": 7200}
+    there = {"description": "works", "max_session_duration": 3600}
+    role = IamRole.model_validate(fields).at("role", Beside(there=there))
+    assert role.as_commands("update", "worker", frozenset({"boundary", "max_session_duration"})) == [
+        "aws iam update-role --role-name worker --description works --max-session-duration 7200",
+        "aws iam delete-role-permissions-boundary --role-name worker",
+    ]
+    user = IamUser(name="ana").at("user")
+    assert user.as_commands("update", "ana", frozenset({"boundary"})) == [
+        "aws iam delete-user-permissions-boundary --user-name ana"
+    ]
 
 
 # -- deleting ------------------------------------------------------------------------------------------------

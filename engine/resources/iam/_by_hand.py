@@ -26,6 +26,15 @@ def policies_by_hand(sort: str, bearer: InIam, touched: Set[str], there: Values)
     return lines
 
 
+def boundary_by_hand(sort: str, name: Any, boundary: Any) -> str:
+    """The command that puts a permissions boundary, or takes it away."""
+    whose = {f"{sort}_name": name}
+    if boundary is None:
+        return aws(f"delete-{sort}-permissions-boundary", service="iam", **whose)
+    put = f"put-{sort}-permissions-boundary"
+    return aws(put, service="iam", **whose, permissions_boundary=arn_by_hand(boundary))
+
+
 def arn_by_hand(item: Any) -> Any:
     """A managed policy as commands name it; a bare name is taken for one of AWS's."""
     if item is None or isinstance(item, Unknown) or item.startswith("arn:"):

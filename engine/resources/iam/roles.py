@@ -13,7 +13,7 @@ from engine.refs import Unknown
 from engine.resource import Fixed, Id, Output, Place, Values, plain
 from engine.resources.aws._aws import finish, iam_actions
 from engine.resources.aws._tagging import Tagging
-from engine.resources.iam._by_hand import arn_by_hand, delete_by_hand, policies_by_hand
+from engine.resources.iam._by_hand import arn_by_hand, boundary_by_hand, delete_by_hand, policies_by_hand
 from engine.resources.iam._iam import (
     Bearer,
     IamPath,
@@ -220,18 +220,14 @@ class IamRole(InIam):
             command = aws("update-assume-role-policy", service="iam", role_name=self.name)
             lines.append(f"{command} --policy-document {trust}")
         if changed & {"description", "max_session_duration"}:
-            lines.append(
-                aws(
-                    "update-role",
-                    service="iam",
-                    role_name=self.name,
-                    description=self.description if "description" in changed else None,
-                    max_session_duration=self.max_session_duration,
-                )
-            )
+            # UpdateRole sets back what it is not told.
+            told = {
+                field: getattr(self, field) if field in changed else self._beside.there.get(field)
+                for field in ("description", "max_session_duration")
+            }
+            lines.append(aws("update-role", service="iam", role_name=self.name, **told))
         if "boundary" in changed:
-            whose = {"role_name": self.name, "permissions_boundary": arn_by_hand(self.boundary)}
-            lines.append(aws("put-role-permissions-boundary", service="iam", **whose))
+            lines.append(boundary_by_hand("role", self.name, self.boundary))
         return lines
 
 

@@ -18,7 +18,7 @@ from engine.resources.aws import _secret_files
 from engine.resources.aws._aws import finish, iam_actions
 from engine.resources.aws._tagging import Tagging
 from engine.resources.iam._by_hand import (
-    arn_by_hand,
+    boundary_by_hand,
     delete_by_hand,
     list_by_hand,
     path_by_hand,
@@ -262,15 +262,8 @@ class IamUser(InIam):
             lines.append(aws("update-user", service="iam", user_name=self.name, new_path=self.path))
         touched = self.model_fields_set if action == "create" else changed
         there = self._beside.there
-        if "boundary" in touched and self.boundary:
-            lines.append(
-                aws(
-                    "put-user-permissions-boundary",
-                    service="iam",
-                    user_name=self.name,
-                    permissions_boundary=arn_by_hand(self.boundary),
-                )
-            )
+        if "boundary" in touched and (self.boundary or action == "update"):
+            lines.append(boundary_by_hand("user", self.name, self.boundary))
         lines += policies_by_hand("user", self, touched, there)
         missing, extra = list_by_hand(self, "groups", touched, there)
         for verb, groups in (("add-user-to-group", missing), ("remove-user-from-group", extra)):
