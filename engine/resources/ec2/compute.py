@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from engine.aws.errors import AwsError
-from engine.aws.tags import made_by, seen_tags, tag_specifications, values_filter
+from engine.aws.tags import made_by, tag_specifications
 from engine.by_hand import assign, aws, filled, itself, json_word, options, told, variable, word
-from engine.errors import StepFailed
 from engine.refs import Unknown
-from engine.resource import Fields, Fixed, Id, Machine, Output, Place, Unread, Values, plain
+from engine.resource import Fixed, Id, Machine, Output, Place, Unread, Values, plain
 from engine.resources.aws import _prices
 from engine.resources.aws._aws import finish, iam_actions, seconds
 from engine.resources.ec2._contact import examine, explain, host_keys, not_ready, shut_out
 from engine.resources.ec2._ec2 import InEc2, ask, instances, instances_where, make, once_seen, quietly
 from engine.resources.ec2._images import image_id, root_device
+from engine.resources.ec2._instances import as_told, set_profile, stop, until
+from engine.resources.ec2._metadata import MetadataOptions, metadata_request
 from engine.resources.ec2._volumes import grow_root
 
 if TYPE_CHECKING:
@@ -26,27 +26,6 @@ if TYPE_CHECKING:
 
 _LIVE = ("pending", "running", "stopping", "stopped")
 _NEEDS_A_STOP = frozenset({"instance_type", "ebs_optimized"})
-
-
-class MetadataOptions(Fields):
-    """The instance metadata service."""
-
-    http_tokens: Literal["required", "optional"] = "required"
-    """`required` is IMDSv2 only."""
-    http_endpoint: Literal["enabled", "disabled"] = "enabled"
-    """`disabled`: nothing answers at all."""
-    http_put_response_hop_limit: int | None = Field(default=None, ge=1, le=64)
-    """2 lets containers ask it too."""
-    instance_metadata_tags: Literal["enabled", "disabled"] | None = None
-    """`enabled`: the instance can read its own tags there."""
-
-
-_METADATA = {
-    "http_tokens": "HttpTokens",
-    "http_endpoint": "HttpEndpoint",
-    "http_put_response_hop_limit": "HttpPutResponseHopLimit",
-    "instance_metadata_tags": "InstanceMetadataTags",
-}
 
 
 class Ec2Instance(InEc2):
@@ -216,7 +195,7 @@ class Ec2Instance(InEc2):
             "InstanceType": self.instance_type,
             "MinCount": 1,
             "MaxCount": 1,
-            "MetadataOptions": _metadata(self.metadata_options),
+            "MetadataOptions": metadata_request(self.metadata_options),
             "KeyName": self.key_name,
             "UserData": self.user_data,
             "IamInstanceProfile": _profile(self.iam_instance_profile),
@@ -275,15 +254,15 @@ class Ec2Instance(InEc2):
     def _complete(self, world: World, id: str) -> None:
         if not self.source_dest_check:
             once_seen(world, "modify_instance_attribute", InstanceId=id, SourceDestCheck={"Value": False})
-        _until(world, id, "running")
+        until(world, id, "running")
         if not self.running:
-            _stop(world, id)
+            stop(world, id)
 
     @classmethod
     def read_many(cls, world: World, ids: Sequence[str]) -> dict[str, Values]:
         """DescribeInstances; terminated ones are gone."""
         return {
-            instance["InstanceId"]: _values(instance)
+            instance["InstanceId"]: as_told(instance)
             for instance in instances(world, ids)
             if instance["State"]["Name"] in _LIVE
         }
@@ -297,7 +276,7 @@ class Ec2Instance(InEc2):
         if not changed & (_NEEDS_A_STOP | {"running"}):
             return
         if changed & _NEEDS_A_STOP or not self.running:
-            _stop(world, id)
+            stop(world, id)
         if "instance_type" in changed:
             self._modify(world, id, InstanceType={"Value": self.instance_type})
         if "ebs_optimized" in changed:
@@ -305,7 +284,7 @@ class Ec2Instance(InEc2):
         if self.running:
             world.job.say("starting it again")
             ask(world, "start_instances", InstanceIds=[id])
-            _until(world, id, "running")
+            until(world, id, "running")
 
     @staticmethod
     def _modify(world: World, id: str, **attribute: Any) -> None:
@@ -326,13 +305,13 @@ class Ec2Instance(InEc2):
             if name in changed:
                 self._modify(world, id, **attribute)
         if "metadata_options" in changed:
-            options = _metadata(self.metadata_options)
+            options = metadata_request(self.metadata_options)
             ask(world, "modify_instance_metadata_options", InstanceId=id, **options)
         if "cpu_credits" in changed and self.cpu_credits:
             credits = [{"InstanceId": id, "CpuCredits": self.cpu_credits}]
             ask(world, "modify_instance_credit_specification", InstanceCreditSpecifications=credits)
         if "iam_instance_profile" in changed:
-            _set_profile(world, id, _profile(self.iam_instance_profile))
+            set_profile(world, id, _profile(self.iam_instance_profile))
 
     @classmethod
     def parts(cls, there: Values) -> list[str]:
@@ -386,7 +365,7 @@ class Ec2Instance(InEc2):
             credit_specification=_pairs(CpuCredits=self.cpu_credits),
             disable_api_termination=self.termination_protection is True,
             instance_initiated_shutdown_behavior=self.instance_initiated_shutdown_behavior,
-            metadata_options=_pairs(**_metadata(self.metadata_options)),
+            metadata_options=_pairs(**metadata_request(self.metadata_options)),
         )
         if self.market == "spot":
             command += f" --instance-market-options {json_word(self._market())}"
@@ -465,7 +444,7 @@ class Ec2Instance(InEc2):
         }
         lines = [f"{modify} {setting}" for name, setting in settings.items() if name in changed]
         if "metadata_options" in changed:
-            options_given = options(**_metadata_by_hand(self.metadata_options))
+            options_given = options(**plain(self.metadata_options))
             lines.append(f"aws ec2 modify-instance-metadata-options --instance-id {own} {options_given}")
         if "cpu_credits" in changed and self.cpu_credits:
             specification = f"InstanceId={own},CpuCredits={word(self.cpu_credits)}"
@@ -517,60 +496,6 @@ class Ec2Instance(InEc2):
         )
 
 
-def _values(instance: Mapping[str, Any]) -> Values:
-    interfaces = instance.get("NetworkInterfaces") or [{}]
-    profile = (instance.get("IamInstanceProfile") or {}).get("Arn")
-    options = instance.get("MetadataOptions") or {}
-    state = instance["State"]["Name"]
-    volumes = {
-        disk["DeviceName"]: disk.get("Ebs", {}).get("VolumeId")
-        for disk in instance.get("BlockDeviceMappings", ())
-    }
-    root, spot = volumes.get(instance.get("RootDeviceName")), instance.get("SpotInstanceRequestId")
-    return {
-        "id": instance["InstanceId"],
-        "instance_id": instance["InstanceId"],
-        "image": instance["ImageId"],
-        "image_id": instance["ImageId"],
-        "instance_type": instance["InstanceType"],
-        "key_name": instance.get("KeyName") or None,
-        "security_groups": sorted(group["GroupId"] for group in instance.get("SecurityGroups", ())),
-        "vpc_subnet_id": instance.get("SubnetId"),
-        "subnet_id": instance.get("SubnetId"),
-        "vpc_id": instance.get("VpcId"),
-        "availability_zone": instance.get("Placement", {}).get("AvailabilityZone"),
-        "private_ip_address": instance.get("PrivateIpAddress"),
-        "private_ip": instance.get("PrivateIpAddress"),
-        "private_dns": instance.get("PrivateDnsName") or None,
-        "public_ip": instance.get("PublicIpAddress") or None,
-        "public_dns": instance.get("PublicDnsName") or None,
-        "network_interface_id": interfaces[0].get("NetworkInterfaceId"),
-        "source_dest_check": bool(instance.get("SourceDestCheck", True)),
-        "iam_instance_profile": profile.rpartition("/")[2] if profile else None,
-        "metadata_options": {name: options.get(key) for name, key in _METADATA.items() if key in options},
-        "ebs_optimized": bool(instance.get("EbsOptimized")),
-        "market": "spot" if instance.get("InstanceLifecycle") == "spot" else "on-demand",
-        "tags": seen_tags(instance),
-        "parts": [part for part in (root, spot, interfaces[0].get("NetworkInterfaceId")) if part],
-        "state": state,
-        "running": state in {"pending", "running"},
-    }
-
-
-def _metadata(options: MetadataOptions) -> dict[str, Any]:
-    return {_METADATA[name]: value for name, value in plain(options).items()}
-
-
-def _metadata_by_hand(options: MetadataOptions) -> dict[str, Any]:
-    """As the options of `modify-instance-metadata-options`."""
-    return {
-        "http_tokens": options.http_tokens,
-        "http_endpoint": options.http_endpoint,
-        "http_put_response_hop_limit": options.http_put_response_hop_limit,
-        "instance_metadata_tags": options.instance_metadata_tags,
-    }
-
-
 def _pairs(**given: Any) -> str | None:
     """The shorthand of the AWS command line, `Name=value,Name=value`; None where nothing is given."""
     return ",".join(f"{name}={value}" for name, value in given.items() if value is not None) or None
@@ -587,56 +512,3 @@ def _profile(name: str | None) -> dict[str, str] | None:
     if name is None:
         return None
     return {"Arn": name} if name.startswith("arn:") else {"Name": name}
-
-
-def _set_profile(world: World, id: str, profile: Mapping[str, str] | None) -> None:
-    live = {"Name": "state", "Values": ["associated", "associating"]}
-    held = world.aws.pages(
-        "ec2",
-        "describe_iam_instance_profile_associations",
-        "IamInstanceProfileAssociations",
-        Filters=[*values_filter("instance-id", [id]), live],
-    )
-    if profile is None:
-        for link in held:
-            quietly(world, "disassociate_iam_instance_profile", AssociationId=link["AssociationId"])
-    elif held:
-        association = held[0]["AssociationId"]
-        make(
-            world,
-            "replace_iam_instance_profile_association",
-            AssociationId=association,
-            IamInstanceProfile=profile,
-        )
-    else:
-        make(world, "associate_iam_instance_profile", InstanceId=id, IamInstanceProfile=profile)
-
-
-def _until(world: World, id: str, state: str) -> None:
-    """Wait until an instance is in `state`. Raises StepFailed with AWS's reason where it ends instead."""
-
-    def reached() -> bool | None:
-        for instance in instances(world, [id]):
-            now = instance["State"]["Name"]
-            if now == state:
-                return True
-            if now in {"shutting-down", "terminated"}:
-                said = (instance.get("StateReason") or {}).get("Message") or f"it is {now}"
-                raise StepFailed(
-                    f"AWS ended instance {id}: {said}",
-                    "run the same command again to have another one made",
-                )
-        return None
-
-    what = f"instance {id} to be {state}"
-    world.aws.poll(reached, what=what, timeout=seconds(world, 600), say=world.job.say)
-
-
-def _stop(world: World, id: str) -> None:
-    world.job.say("stopping it")
-    try:
-        ask(world, "stop_instances", InstanceIds=[id])
-    except AwsError as error:
-        if error.code != "IncorrectInstanceState":
-            raise
-    _until(world, id, "stopped")

@@ -17,6 +17,7 @@ from engine.resource import Fields, Fixed, Id, Output, Values, plain
 from engine.resources.aws._aws import shaped
 from engine.resources.ec2._ec2 import InEc2, ask, found, make, quietly
 from engine.resources.ec2._images import image_id
+from engine.resources.ec2._metadata import LaunchMetadataOptions, metadata_request, metadata_words
 
 if TYPE_CHECKING:
     from engine.world import World
@@ -75,22 +76,6 @@ class SpotOptions(Fields):
     """USD per hour at most; the on-demand price where left out."""
 
 
-class LaunchMetadataOptions(Fields):
-    """The instance metadata service."""
-
-    http_tokens: Literal["required", "optional"] = "required"
-    """`required` is IMDSv2 only."""
-    http_endpoint: Literal["enabled", "disabled"] = "enabled"
-    """`disabled`: nothing answers at all."""
-    http_put_response_hop_limit: int | None = Field(default=None, ge=1, le=64)
-    """2 lets containers ask it too."""
-
-
-_METADATA: Final = {
-    "http_tokens": "HttpTokens",
-    "http_endpoint": "HttpEndpoint",
-    "http_put_response_hop_limit": "HttpPutResponseHopLimit",
-}
 _EBS: Final = {
     "volume_size": "VolumeSize",
     "volume_type": "VolumeType",
@@ -237,8 +222,7 @@ class Ec2LaunchTemplate(InEc2):
             and _disks_request(plain(self.block_device_mappings)),
             "NetworkInterfaces": self.network_interfaces
             and _interfaces_request(plain(self.network_interfaces)),
-            "MetadataOptions": self.metadata_options
-            and {_METADATA[name]: value for name, value in plain(self.metadata_options).items()},
+            "MetadataOptions": self.metadata_options and metadata_request(self.metadata_options),
             "InstanceMarketOptions": market and _market_request(market),
         }
         return {name: value for name, value in data.items() if value is not None}
@@ -392,7 +376,7 @@ def _values(template: Mapping[str, Any], data: Mapping[str, Any]) -> Values:
         "ebs_optimized": data.get("EbsOptimized"),
         "block_device_mappings": _disks_words(data.get("BlockDeviceMappings") or ()),
         "network_interfaces": _interfaces_words(data.get("NetworkInterfaces") or ()),
-        "metadata_options": {name: options[key] for name, key in _METADATA.items() if key in options} or None,
+        "metadata_options": metadata_words(LaunchMetadataOptions, options) or None,
         "instance_market_options": spot if market else None,
         "tags": seen_tags(template),
     }
