@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from engine.aws.errors import AwsError
-from engine.aws.tags import is_made_by, made_by, readable, tags_for, tags_in
+from engine.aws.tags import is_made_by, made_by, tags_for, tags_in
 from engine.by_hand import assign, json_word, variable, word
 from engine.errors import StepFailed
 from engine.refs import Unknown
@@ -22,14 +22,12 @@ from engine.resources.aws._aws import (
     shaped,
     sorted_out,
 )
-from engine.resources.ec2._ec2 import instances
+from engine.resources.ec2._groups import alive, as_told, ask, described, until_in_service
 
 if TYPE_CHECKING:
     from engine.world import World
 
 GroupName = Annotated[str, shaped(r"[^:\r\n\t]{1,255}", "1 to 255 letters, digits and signs, no colon")]
-_A_REQUEST: Final = 50
-_STARTS: Final = 900.0
 _REFRESHES: Final = 3600.0
 _ENDS: Final = 900.0
 _SETTLES: Final = 60.0
@@ -177,7 +175,7 @@ class AutoscalingGroup(Resource):
         try:
             insist(
                 world,
-                lambda: _ask(
+                lambda: ask(
                     world,
                     "create_auto_scaling_group",
                     Tags=_tags(self.name, tags_for(world)),
@@ -191,12 +189,12 @@ class AutoscalingGroup(Resource):
             if error.code != "AlreadyExists":
                 raise
             self._refuse_another(world)
-        finish(world, self.name, lambda: _until_in_service(world, self.name))
+        finish(world, self.name, lambda: until_in_service(world, self.name))
         return self.name
 
     def _refuse_another(self, world: World) -> None:
         """An earlier try whose answer got lost may have made it: its tags tell."""
-        for group in _described(world, [self.name]):
+        for group in described(world, [self.name]):
             if not is_made_by(world, tags_in(group.get("Tags"))):
                 raise StepFailed(
                     f"an Auto Scaling group called {self.name} is there already, and this resource did not "
@@ -244,8 +242,8 @@ class AutoscalingGroup(Resource):
     def read_many(cls, world: World, ids: Sequence[str]) -> dict[str, Values]:
         """DescribeAutoScalingGroups, 50 at a time; one that is being deleted is gone."""
         return {
-            str(group["AutoScalingGroupName"]): _values(group)
-            for group in _described(world, ids)
+            str(group["AutoScalingGroupName"]): as_told(group)
+            for group in described(world, ids)
             if not group.get("Status")
         }
 
@@ -253,29 +251,29 @@ class AutoscalingGroup(Resource):
         """UpdateAutoScalingGroup, its target groups, and an instance refresh where the template changed."""
         request = self._changes(changed)
         if request:
-            _ask(world, "update_auto_scaling_group", AutoScalingGroupName=id, **request)
+            ask(world, "update_auto_scaling_group", AutoScalingGroupName=id, **request)
         if "target_group_arns" in changed:
             self._attach(world, id)
-        _until_in_service(world, id)
+        until_in_service(world, id)
         if "launch_template" in changed and self.replace_all_instances:
             self._refresh(world, id)
 
     def _attach(self, world: World, id: str) -> None:
-        held = {arn for group in _described(world, [id]) for arn in group.get("TargetGroupARNs") or ()}
+        held = {arn for group in described(world, [id]) for arn in group.get("TargetGroupARNs") or ()}
         wanted = set(self.target_group_arns or ())
         for operation, arns in (
             ("attach_load_balancer_target_groups", wanted - held),
             ("detach_load_balancer_target_groups", held - wanted),
         ):
             if arns:
-                _ask(world, operation, AutoScalingGroupName=id, TargetGroupARNs=sorted(arns))
+                ask(world, operation, AutoScalingGroupName=id, TargetGroupARNs=sorted(arns))
 
     def _refresh(self, world: World, id: str) -> None:
         """StartInstanceRefresh; waits until every instance has been replaced."""
         start = {"AutoScalingGroupName": id, "Preferences": self._preferences()}
         answer = insist(
             world,
-            lambda: _ask(world, "start_instance_refresh", **start),
+            lambda: ask(world, "start_instance_refresh", **start),
             lambda error: error.code == "InstanceRefreshInProgress",
             what="the last replacement of instances to end",
             timeout=seconds(world, _REFRESHES),
@@ -283,7 +281,7 @@ class AutoscalingGroup(Resource):
         refresh = answer["InstanceRefreshId"]
 
         def done() -> bool | None:
-            for one in _ask(
+            for one in ask(
                 world, "describe_instance_refreshes", AutoScalingGroupName=id, InstanceRefreshIds=[refresh]
             )["InstanceRefreshes"]:
                 if one["Status"] == "Successful":
@@ -305,9 +303,9 @@ class AutoscalingGroup(Resource):
         """CreateOrUpdateTags, DeleteTags; instances launched from then on have them, too."""
         wanted, gone = sorted_out(tags)
         if wanted:
-            _ask(world, "create_or_update_tags", Tags=_tags(id, wanted))
+            ask(world, "create_or_update_tags", Tags=_tags(id, wanted))
         if gone:
-            _ask(world, "delete_tags", Tags=_keys(id, gone))
+            ask(world, "delete_tags", Tags=_keys(id, gone))
 
     @classmethod
     def retag_by_hand(cls, id: str, there: Values, tags: Mapping[str, str | None]) -> list[str]:
@@ -324,14 +322,12 @@ class AutoscalingGroup(Resource):
     def delete(cls, world: World, id: str) -> None:
         """DeleteAutoScalingGroup by force; waits until it is gone and its instances are terminated."""
         launched = [
-            str(one["InstanceId"])
-            for group in _described(world, [id])
-            for one in group.get("Instances") or ()
+            str(one["InstanceId"]) for group in described(world, [id]) for one in group.get("Instances") or ()
         ]
         try:
             insist(
                 world,
-                lambda: _ask(world, "delete_auto_scaling_group", AutoScalingGroupName=id, ForceDelete=True),
+                lambda: ask(world, "delete_auto_scaling_group", AutoScalingGroupName=id, ForceDelete=True),
                 lambda error: error.code in {"ScalingActivityInProgress", "ResourceInUse"},
                 what="the group's last change to end",
                 timeout=seconds(world, _ENDS),
@@ -341,7 +337,7 @@ class AutoscalingGroup(Resource):
                 raise
 
         def gone() -> bool | None:
-            return None if _described(world, [id]) or _alive(world, launched) else True
+            return None if described(world, [id]) or alive(world, launched) else True
 
         what = "the group's instances to be terminated"
         world.aws.poll(gone, what=what, timeout=seconds(world, _ENDS), say=world.job.say)
@@ -409,11 +405,6 @@ class AutoscalingGroup(Resource):
         return 0.0 if self.max_size == 0 or self.desired_capacity == 0 else None
 
 
-def _ask(world: World, operation: str, **params: Any) -> dict[str, Any]:
-    """A request that may be sent twice without harm: a group is known by its name."""
-    return world.aws.call("autoscaling", operation, retry=True, **params)
-
-
 def _late(error: AwsError) -> bool:
     """Whether a refusal may pass by itself, when all that it names is seen everywhere."""
     said = error.said.lower()
@@ -449,82 +440,3 @@ def _template_request(given: Mapping[str, Any]) -> dict[str, Any]:
         "version": "Version",
     }
     return {key: given[name] for name, key in names.items() if given.get(name) is not None}
-
-
-def _described(world: World, names: Sequence[str]) -> list[dict[str, Any]]:
-    distinct = sorted(set(names))
-    found: list[dict[str, Any]] = []
-    for start in range(0, len(distinct), _A_REQUEST):
-        chunk = distinct[start : start + _A_REQUEST]
-        found += world.aws.pages(
-            "autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups", AutoScalingGroupNames=chunk
-        )
-    return found
-
-
-def _values(group: Mapping[str, Any]) -> Values:
-    template = group.get("LaunchTemplate") or {}
-    instances = group.get("Instances") or ()
-    return {
-        "id": group["AutoScalingGroupName"],
-        "name": group["AutoScalingGroupName"],
-        "arn": group.get("AutoScalingGroupARN"),
-        "launch_template": {
-            "launch_template_id": template.get("LaunchTemplateId"),
-            "launch_template_name": template.get("LaunchTemplateName"),
-            "version": template.get("Version") or "$Default",
-        },
-        "min_size": group["MinSize"],
-        "max_size": group["MaxSize"],
-        "desired_capacity": group["DesiredCapacity"],
-        "vpc_zone_identifier": sorted(filter(None, (group.get("VPCZoneIdentifier") or "").split(","))),
-        "availability_zones": sorted(group.get("AvailabilityZones") or ()),
-        "target_group_arns": sorted(group.get("TargetGroupARNs") or ()),
-        "health_check_type": group.get("HealthCheckType"),
-        "health_check_period": group.get("HealthCheckGracePeriod"),
-        "default_cooldown": group.get("DefaultCooldown"),
-        "termination_policies": list(group.get("TerminationPolicies") or ()),
-        "capacity_rebalance": bool(group.get("CapacityRebalance")),
-        "max_instance_lifetime": group.get("MaxInstanceLifetime"),
-        "instances": sorted(str(one["InstanceId"]) for one in instances),
-        "in_service": sum(one.get("LifecycleState") == "InService" for one in instances),
-        "tags": readable(tags_in(group.get("Tags"))),
-    }
-
-
-def _until_in_service(world: World, name: str) -> None:
-    """Wait until as many instances as desired are in service, and no others are there.
-
-    Raises StepFailed with Auto Scaling's reason where they cannot be launched.
-    """
-
-    def in_service() -> bool | None:
-        for group in _described(world, [name]):
-            states = [one.get("LifecycleState") for one in group.get("Instances") or ()]
-            if states.count("InService") == len(states) == group["DesiredCapacity"]:
-                return True
-            if states.count("InService") < group["DesiredCapacity"]:
-                _look_at_activities(world, name)
-        return None
-
-    what = "the group's instances to be in service"
-    world.aws.poll(in_service, what=what, timeout=seconds(world, _STARTS), say=world.job.say)
-
-
-def _look_at_activities(world: World, name: str) -> None:
-    """Raises StepFailed where the last launch has failed."""
-    activities = _ask(world, "describe_scaling_activities", AutoScalingGroupName=name, MaxRecords=1)[
-        "Activities"
-    ]
-    for activity in activities:
-        if activity.get("StatusCode") == "Failed":
-            cause = activity.get("StatusMessage") or activity.get("Cause")
-            raise StepFailed(
-                f"an instance could not be launched: {cause}",
-                "mend the launch template or the group, then apply again",
-            )
-
-
-def _alive(world: World, ids: Sequence[str]) -> bool:
-    """Whether any of these instances is not yet terminated."""
-    return any(instance["State"]["Name"] != "terminated" for instance in instances(world, ids))
