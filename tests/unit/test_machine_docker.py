@@ -144,6 +144,12 @@ def test_builds_need_the_internet_for_packages(bench):
     assert "did not complete successfully: exit code: 100" in text
 
 
+def test_addresses_have_the_prefix_of_their_network(bench):
+    bench.out("docker network create --subnet 10.9.0.0/24 small && docker run -d --network small httpd")
+    told = bench.out("docker network inspect -f '{{range .Containers}}{{.IPv4Address}}{{end}}' small")
+    assert told == "10.9.0.2/24\n"
+
+
 def test_stages_by_number_and_variables_of_the_base(bench):
     bench.root(
         "mkdir /app && echo hello >/app/note && cat >/app/Dockerfile <<'E'\n"

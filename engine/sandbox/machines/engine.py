@@ -292,7 +292,7 @@ class DockerEngine:
             )
         network["Containers"][container["Id"]] = {
             "Name": container["Name"][1:],
-            "IPv4Address": f"{end['IPAddress']}/16",
+            "IPv4Address": f"{end['IPAddress']}/{config[0]['Subnet'].partition('/')[2]}" if config else "",
         }
         if name == "bridge":
             container["NetworkSettings"]["IPAddress"] = end["IPAddress"]
