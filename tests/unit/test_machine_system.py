@@ -110,6 +110,15 @@ def test_a_link_to_a_unit_that_is_gone_is_still_removed(bench):
     assert "does not exist" in bench.err("systemctl disable fwd")
 
 
+def test_a_unit_with_a_dot_in_its_name(bench):
+    bench.root(f"cat > /etc/systemd/system/fwd.v2.service <<'E'\n{UNIT}E\nsystemctl daemon-reload")
+    assert bench.root("systemctl enable --now fwd.v2").status == 0
+    assert bench.machine.forwards
+    assert bench.out("systemctl is-enabled fwd.v2.service") == "enabled\n"
+    assert bench.root("systemctl disable --now fwd.v2").status == 0
+    assert not bench.machine.forwards
+
+
 def test_units_that_fail_or_are_not_there(bench):
     bench.root(
         "printf '[Service]\\nType=oneshot\\nExecStart=/bin/false\\n' > /etc/systemd/system/bad.service"

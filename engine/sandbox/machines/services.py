@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 """Where unit files are; what is in one wins over the later ones."""
 _WANTS = "/etc/systemd/system/multi-user.target.wants"
+_SUFFIX = re.compile(r"\.(service|socket|target|timer|mount|automount|swap|path|slice|scope|device)$")
 _STATIC = ("network-online", "network", "systemd-journald", "cloud-init", "rsyslog")
 
 
@@ -36,6 +38,11 @@ class Unit:
     def workdir(self) -> str:
         """Where its programs run; a dash before it says that it may be missing."""
         return self.last("WorkingDirectory", "/").lstrip("-")
+
+
+def full_name(name: str) -> str:
+    """A unit's whole name: what bears no suffix of systemd's is a service, `app.v2` too."""
+    return name if _SUFFIX.search(name) else f"{name}.service"
 
 
 def parse_unit(name: str, path: str, text: str) -> Unit:
@@ -64,7 +71,7 @@ class Services:
 
     def unit(self, name: str) -> Unit | None:
         """The unit called `name` (with or without `.service`), None where there is no file of it."""
-        full = name if "." in name.rsplit("/", 1)[-1] else f"{name}.service"
+        full = full_name(name)
         for folder in FOLDERS:
             path = f"{folder}/{full}"
             if self.place.disk.is_file(path):
@@ -98,8 +105,7 @@ class Services:
     def enabled(self, name: str) -> str:
         """`enabled`, `disabled`, `static`, `masked`, or nothing where the unit is not there."""
         unit = self.unit(name)
-        full = name if "." in name else f"{name}.service"
-        if self.place.disk.type_of(f"/etc/systemd/system/{full}") == "symlink":
+        if self.place.disk.type_of(f"/etc/systemd/system/{full_name(name)}") == "symlink":
             return "masked"
         if unit is None:
             return ""
@@ -118,11 +124,11 @@ class Services:
 
     def disable(self, name: str) -> str:
         """Not at boot any more."""
-        full = name if "." in name else f"{name}.service"
-        if self.place.disk.type_of(f"{_WANTS}/{full}") != "symlink":
+        link = f"{_WANTS}/{full_name(name)}"
+        if self.place.disk.type_of(link) != "symlink":
             return ""
-        self.place.disk.remove(f"{_WANTS}/{full}")
-        return self.removed(f"{_WANTS}/{full}")
+        self.place.disk.remove(link)
+        return self.removed(link)
 
     def removed(self, path: str) -> str:
         """What systemctl says of a link that it has removed; since systemd 250 in quotes."""
@@ -135,7 +141,7 @@ class Services:
         del journal[:-500]
 
     async def start(self, name: str) -> bool:
-        """Start it, also what it requires; whether it worked."""
+        """Start it; whether it worked."""
         unit = self.unit(name)
         if unit is None:
             return False
@@ -166,26 +172,17 @@ class Services:
         short = name.removesuffix(".service")
         number = int(self.place.state.get("pids", 1200)) + 7
         self.place.state["pids"] = number
-        if not good:
-            self._states()[short] = {
-                "active": "failed",
-                "sub": "failed",
-                "result": "exit-code",
-                "pid": 0,
-                "since": time.time(),
-            }
-        elif stays:
-            sub = "exited" if kind == "oneshot" else "running"
-            pid = 0 if kind == "oneshot" else number
-            self._states()[short] = {
-                "active": "active",
-                "sub": sub,
-                "result": "success",
-                "pid": pid,
-                "since": time.time(),
-            }
-        else:
+        if good and not stays:
             self._states().pop(short, None)
+            return
+        sub = ("exited" if kind == "oneshot" else "running") if good else "failed"
+        self._states()[short] = {
+            "active": "active" if good else "failed",
+            "sub": sub,
+            "result": "success" if good else "exit-code",
+            "pid": number if sub == "running" else 0,
+            "since": time.time(),
+        }
 
     async def _can_run(self, unit: Unit) -> bool:
         if self.programs.fits(unit):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.sandbox.machines import power
 from engine.sandbox.machines.command import Call, Command, Options, options
-from engine.sandbox.machines.services import FOLDERS, Services
+from engine.sandbox.machines.services import FOLDERS, Services, full_name
 
 if TYPE_CHECKING:
     from engine.sandbox.machines.place import Place
@@ -32,46 +31,37 @@ async def systemctl(call: Call) -> int:
     if action is None:
         return call.complain(f"Unknown command verb {verb}.")
     if verb in _CHANGING and not call.login.is_root:
-        what = {"enable": "enable unit", "disable": "disable unit", "daemon-reload": "reload daemon"}.get(
-            verb
-        )
-        return call.complain(
-            f"Failed to {what or f'{verb} {_full(names[0]) if names else str()}'}: "
-            f"Interactive authentication required."
-        )
+        told = {"enable": "enable unit", "disable": "disable unit", "daemon-reload": "reload daemon"}
+        what = told.get(verb) or f"{verb} {full_name(names[0]) if names else ''}"
+        return call.complain(f"Failed to {what}: Interactive authentication required.")
     return await action(call, services, names, given)
-
-
-def _full(name: str) -> str:
-    return name if re.search(r"\.(service|socket|target|timer|mount)$", name) else f"{name}.service"
 
 
 async def _start(call: Call, services: Services, names: Sequence[str], given: Options) -> int:
     verb = given.rest[0]
     status = 0
     for name in names:
+        full = full_name(name)
         if services.enabled(name) == "masked":
-            status = call.complain(f"Failed to {verb} {_full(name)}: Unit {_full(name)} is masked.")
+            status = call.complain(f"Failed to {verb} {full}: Unit {full} is masked.")
             continue
         if services.unit(name) is None:
-            status = call.complain(f"Failed to {verb} {_full(name)}: Unit {_full(name)} not found.", 5)
+            status = call.complain(f"Failed to {verb} {full}: Unit {full} not found.", 5)
             continue
         if verb in ("restart", "reload-or-restart", "try-restart"):
             if verb == "try-restart" and not services.is_active(name):
                 continue
             await services.stop(name)
         if not await services.start(name):
-            call.complain(f"Job for {_full(name)} failed because the control process exited with error code.")
-            status = call.complain(
-                f'See "systemctl status {_full(name)}" and "journalctl -xeu {_full(name)}" for details.'
-            )
+            call.complain(f"Job for {full} failed because the control process exited with error code.")
+            status = call.complain(f'See "systemctl status {full}" and "journalctl -xeu {full}" for details.')
     return status
 
 
 async def _stop(call: Call, services: Services, names: Sequence[str], given: Options) -> int:
     for name in names:
         if services.unit(name) is None:
-            return call.complain(f"Failed to stop {_full(name)}: Unit {_full(name)} not loaded.", 5)
+            return call.complain(f"Failed to stop {full_name(name)}: Unit {full_name(name)} not loaded.", 5)
         await services.stop(name)
     return 0
 
@@ -82,10 +72,10 @@ async def _enable(call: Call, services: Services, names: Sequence[str], given: O
         _of_old(call, name, "enable")
         if services.enabled(name) == "masked":
             return call.complain(
-                f"Failed to enable unit: Unit file /etc/systemd/system/{_full(name)} is masked."
+                f"Failed to enable unit: Unit file /etc/systemd/system/{full_name(name)} is masked."
             )
         if unit is None:
-            return call.complain(f"Failed to enable unit: Unit file {_full(name)} does not exist.")
+            return call.complain(f"Failed to enable unit: Unit file {full_name(name)} does not exist.")
         if services.enabled(name) == "static":
             call.complain(
                 "The unit files have no installation config (WantedBy=, RequiredBy=, "
@@ -101,10 +91,10 @@ async def _enable(call: Call, services: Services, names: Sequence[str], given: O
 
 def _of_old(call: Call, name: str, verb: str) -> None:
     """What systemctl says of a package's unit that has a script of SysV init, too: most of Debian's have."""
-    packaged = call.place.disk.is_file(f"/usr/lib/systemd/system/{_full(name)}")
+    packaged = call.place.disk.is_file(f"/usr/lib/systemd/system/{full_name(name)}")
     if packaged and "-q" not in call.args and "--quiet" not in call.args:
         helper = "/lib/systemd/systemd-sysv-install"
-        call.complain(f"Synchronizing state of {_full(name)} with SysV service script with {helper}.")
+        call.complain(f"Synchronizing state of {full_name(name)} with SysV service script with {helper}.")
         call.complain(f"Executing: {helper} {verb} {name.removesuffix('.service')}")
 
 
@@ -112,7 +102,7 @@ async def _disable(call: Call, services: Services, names: Sequence[str], given: 
     for name in names:
         message = services.disable(name)
         if services.unit(name) is None and not message:
-            return call.complain(f"Failed to disable unit: Unit file {_full(name)} does not exist.")
+            return call.complain(f"Failed to disable unit: Unit file {full_name(name)} does not exist.")
         _of_old(call, name, "disable")
         if message and "-q" not in given:
             call.complain(message)
@@ -121,7 +111,7 @@ async def _disable(call: Call, services: Services, names: Sequence[str], given: 
 
 async def _mask(call: Call, services: Services, names: Sequence[str], given: Options) -> int:
     for name in names:
-        path = f"/etc/systemd/system/{_full(name)}"
+        path = f"/etc/systemd/system/{full_name(name)}"
         if given.rest[0] == "unmask":
             if call.place.disk.type_of(path) == "symlink":
                 call.place.disk.remove(path)
@@ -148,7 +138,7 @@ async def _is_enabled(call: Call, services: Services, names: Sequence[str], give
     for name in names:
         state = services.enabled(name)
         if not state:
-            call.complain(f"Failed to get unit file state for {_full(name)}: No such file or directory")
+            call.complain(f"Failed to get unit file state for {full_name(name)}: No such file or directory")
             continue
         if "-q" not in given:
             call.say(state)
@@ -176,8 +166,8 @@ def _properties(services: Services, name: str) -> dict[str, str]:
         "Result": str(state["result"]),
         "MainPID": str(state["pid"]),
         "ExecMainStatus": "1" if state["active"] == "failed" else "0",
-        "Id": _full(name),
-        "Description": unit.last("Description", _full(name)) if unit else _full(name),
+        "Id": full_name(name),
+        "Description": unit.last("Description", full_name(name)) if unit else full_name(name),
         "LoadState": "masked" if masked else "loaded" if unit else "not-found",
         "ActiveState": str(state["active"]),
         "SubState": str(state["sub"]),
@@ -193,7 +183,7 @@ async def _status(call: Call, services: Services, names: Sequence[str], given: O
     for name in names:
         unit, state = services.unit(name), services.state(name)
         if unit is None:
-            status = call.complain(f"Unit {_full(name)} could not be found.", 4)
+            status = call.complain(f"Unit {full_name(name)} could not be found.", 4)
             continue
         mark = {"active": "●", "failed": "×"}.get(str(state["active"]), "○")
         call.say(f"{mark} {unit.name} - {unit.last('Description', unit.name)}")
@@ -218,7 +208,7 @@ async def _cat(call: Call, services: Services, names: Sequence[str], given: Opti
     for name in names:
         unit = services.unit(name)
         if unit is None:
-            return call.complain(f"No files found for {_full(name)}.")
+            return call.complain(f"No files found for {full_name(name)}.")
         call.say(f"# {unit.path}\n{unit.text}", end="")
     return 0
 
