@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 
 from engine.sandbox.aws import strangers, websites
+from engine.sandbox.streams import connected, unconnected
 from engine.sandbox.wires import NoSuchHost
 
 _PORT = 80
@@ -23,11 +23,4 @@ class S3Door:
             raise NoSuchHost(host)
         if port != _PORT:
             raise ConnectionRefusedError
-        line = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        line.setblocking(False)
-        try:
-            await asyncio.get_running_loop().sock_connect(line, self._endpoint)
-        except OSError:
-            line.close()
-            raise
-        return line
+        return await connected(unconnected(), self._endpoint)

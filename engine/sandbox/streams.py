@@ -1,13 +1,31 @@
-"""Bytes carried between connections."""
+"""Connections to what listens on this machine, and bytes carried between connections."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 
 _CHUNK = 1 << 16
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+def unconnected() -> socket.socket:
+    """A TCP socket for the event loop."""
+    line = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    line.setblocking(False)
+    return line
+
+
+async def connected(line: socket.socket, address: tuple[str, int]) -> socket.socket:
+    """`line`, connected to an address. Raises OSError where nothing answers, with `line` closed."""
+    try:
+        await asyncio.get_running_loop().sock_connect(line, address)
+    except OSError:
+        line.close()
+        raise
+    return line
 
 
 async def join(one: Streams, other: Streams) -> None:

@@ -5,7 +5,6 @@ Workloads and functions; the Docker Engine and the registry; the front of API Ga
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +16,7 @@ from engine.sandbox.aws import ACCOUNT, functions, http_apis
 from engine.sandbox.aws.ecr import EcrShelf
 from engine.sandbox.machines.images import Registry
 from engine.sandbox.settings import Settings
+from engine.sandbox.streams import connected, unconnected
 from engine.sandbox.web import Web
 from engine.sandbox.wires import NoSuchHost
 from engine.sandbox.workloads.engine_api import EngineApp
@@ -49,9 +49,7 @@ class Works:
 
         `endpoint` is where the sandbox's AWS answers.
         """
-        images = Images(
-            folder / STATE / "images", Registry({image["name"]: image for image in settings.images})
-        )
+        images = Images(folder / STATE / "images")
         self.workloads = Workloads(folder, images)
         self.settle(settings)
         shelf = EcrShelf(ACCOUNT, cloud.lock, cloud.changed)
@@ -89,20 +87,17 @@ class Works:
         if port != HTTP_PORT:
             raise ConnectionRefusedError
         place, _, own = self._apis.place.partition(":")
-        line = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        line.setblocking(False)
+        line = unconnected()
         line.bind((place, 0))
         self._front.callers[line.getsockname()[1]] = source
-        await asyncio.get_running_loop().sock_connect(line, (place, int(own)))
-        return line
+        return await connected(line, (place, int(own)))
 
     def settle(self, settings: Settings) -> None:
         """Takes on new settings; what runs ends where nothing is to run any more."""
         self.workloads.enabled = settings.workloads == "processes"
         if not self.workloads.enabled:
             self.workloads.stop()
-        known = {image["name"]: image for image in settings.images}
-        self.workloads.images.known = Registry(known)
+        self.workloads.images.known = Registry({image["name"]: image for image in settings.images})
 
     def start(self) -> None:
         """Begins to answer."""

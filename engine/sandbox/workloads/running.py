@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from engine.sandbox.streams import connected, unconnected
 from engine.sandbox.workloads import inside
 from engine.sandbox.workloads.images import OTHER_PACKAGES, PACKAGES, Image, Images
 from engine.sandbox.workloads.interpreter import Interpreter, as_nobody, fitting, nobody
@@ -90,19 +91,13 @@ class Workload:
 
     async def open(self, port: int) -> socket.socket:
         """A connection to `port`. Raises ConnectionRefusedError where nobody listens."""
-        import asyncio
-
         real = self.ports().get(port)
         if real is None:
             raise ConnectionRefusedError
-        line = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        line.setblocking(False)
         try:
-            await asyncio.get_running_loop().sock_connect(line, ("127.0.0.1", real))
+            return await connected(unconnected(), ("127.0.0.1", real))
         except OSError as error:
-            line.close()
             raise ConnectionRefusedError from error
-        return line
 
     def await_port(self, port: int, seconds: float) -> bool:
         """Whether it listens on `port`, at the latest after `seconds`; False at once where it has ended."""
