@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from engine.sandbox import INFO, RUNNING, STATE
+from engine.sandbox import INFO, RUNNING, STATE, private
 from engine.sandbox.aws import ACCOUNT, cloud_control
 from engine.sandbox.aws.cloud import Cloud
 from engine.sandbox.aws.lifecycle import TimedState
@@ -76,7 +76,7 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
         loop.call_soon_threadsafe(fleet.settle, new)
         works.settle(new)
         info["settings"] = new.as_dict()
-        _write(folder / INFO, info)
+        private.write(folder / INFO, json.dumps(info).encode())
 
     secret, secret_id = secrets.token_urlsafe(24), secrets.token_hex(8)
     control = Control(secret, secret_id, lambda: _end(loop, ended), settle)
@@ -98,7 +98,7 @@ async def _run(folder: Path, settings: Settings, make: MakeMachine) -> None:
     endpoint.start()
     works.start()
     ticking = [keep(balancers.check()), keep(_tick(cloud))]
-    _write(folder / INFO, info)
+    private.write(folder / INFO, json.dumps(info).encode())
     _log.info("listening: AWS %s, network %s%s", info["aws_endpoint"], info["socks_proxy"], _kept(cloud))
     await ended.wait()
     (folder / INFO).unlink(missing_ok=True)
@@ -133,10 +133,3 @@ def _image(loop: asyncio.AbstractEventLoop, fleet: Fleet, instance: str, image: 
 
 def _end(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
     loop.call_soon_threadsafe(ended.set)
-
-
-def _write(path: Path, info: dict[str, object]) -> None:
-    fresh = path.with_suffix(".new")
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(info, file)
-    os.replace(fresh, path)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncssh
+
+from engine.sandbox.private import write
 
 _KINDS = {"ssh_host_ecdsa_key": "ecdsa-sha2-nistp256", "ssh_host_ed25519_key": "ssh-ed25519"}
 
@@ -44,6 +45,5 @@ def _key(path: Path, kind: str) -> asyncssh.SSHKey:
     if path.exists():
         return asyncssh.read_private_key(path)
     key = asyncssh.generate_private_key(kind)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(key.export_private_key("openssh"))
+    write(path, key.export_private_key("openssh"))
     return key

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import moto.backends
 
+from engine.sandbox import private
 from engine.sandbox.aws import (
     ACCOUNT,
     addresses,
@@ -177,5 +178,5 @@ class Cloud:
         started = time.monotonic()
         with self.lock:
             self._late = None
-            snapshot.write(self._state, self._snapshots.take(self._pool, self._held))
+            private.write(self._state, self._snapshots.take(self._pool, self._held))
         self._took = time.monotonic() - started

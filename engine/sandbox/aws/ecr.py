@@ -9,7 +9,6 @@ import base64
 import hashlib
 import hmac
 import json
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from moto.ecr.models import ECRBackend, Image, Repository
 from moto.ecr.responses import ECRResponse
 
 from engine.sandbox.aws.mending import add, replace
+from engine.sandbox.private import secret
 from engine.sandbox.workloads.blobs import digest_of, is_digest
 from engine.sandbox.workloads.registry import RefusedError
 
@@ -38,11 +38,7 @@ class Keys:
 
     def __init__(self, path: Path) -> None:
         """The key that makes them is kept at `path`, so that they outlive the process."""
-        if not path.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-            path.write_text(secrets.token_hex(32))
-        self._key = path.read_text().encode()
+        self._key = secret(path).encode()
 
     def make(self) -> tuple[str, float]:
         """A password, and when it ends (seconds since the epoch)."""

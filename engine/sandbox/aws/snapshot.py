@@ -100,14 +100,6 @@ def _own(backend: Any) -> dict[str, Any]:
     return {name: kept for name, kept in backend._parameters.items() if not name.startswith("/aws/")}
 
 
-def write(path: Path, state: bytes) -> None:
-    """Puts `state` in the place of what was at `path`, whole or not at all."""
-    fresh = path.with_suffix(".new")
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(state)
-    os.replace(fresh, path)
-
-
 def restore(path: Path, addresses: PublicAddresses) -> Held | None:
     """Brings back what was written to `path`, and gives what others hold of it.
 

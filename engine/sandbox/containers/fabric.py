@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import secrets
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,7 @@ from engine.sandbox.containers.engine import (
 from engine.sandbox.containers.rules import STAND_IN_ADDRESS, script, wire
 from engine.sandbox.containers.view import Nic, View, view_of
 from engine.sandbox.containers.watch import Watch
+from engine.sandbox.private import secret
 
 if TYPE_CHECKING:
     from engine.sandbox.aws.cloud import Cloud
@@ -292,9 +292,4 @@ _OUTSIDE = "OUTSIDE=$(ip route show default | awk '{print $3; exit}')\n"
 
 def secret_of(folder: Path) -> str:
     """What the doors of this sandbox's routers ask for; made with the first router."""
-    file = folder / DOOR
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_urlsafe(24))
-    return file.read_text()
+    return secret(folder / DOOR)
