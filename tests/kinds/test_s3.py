@@ -13,7 +13,7 @@ from engine.aws import Aws
 from engine.aws.errors import AwsError
 from engine.errors import StepFailed
 from engine.local_files import PlaybookFiles
-from engine.refs import UNKNOWN
+from engine.refs import UNKNOWN, Ref, Unknown
 from engine.resources.s3._upload import WHOLE
 from engine.resources.s3.buckets import S3Bucket
 from engine.resources.s3.objects import S3Object
@@ -440,6 +440,21 @@ def test_what_is_not_known_yet_is_no_trouble() -> None:
     assert wish.price() == 0
     assert wish.in_full() == {}
     assert wish.at("note").as_commands("create", None)
+
+
+def test_commands_set_what_is_not_known_yet() -> None:
+    unknown = Unknown(frozenset({Ref("names", "error_page")}))
+    fields = {
+        "website": {"suffix": "index.html", "error_key": unknown},
+        "cors": unknown,
+        "lifecycle": unknown,
+    }
+    bucket = S3Bucket.model_validate({"name": "pages-of-a-lab", **fields}).at("pages")
+    text = "\n".join(bucket.as_commands("create", None))
+    for setting in ("website", "cors", "lifecycle-configuration"):
+        assert f"aws s3api put-bucket-{setting} " in text
+    assert '"$NAMES_ERROR_PAGE"' in text
+    assert "delete-bucket" not in text
 
 
 # -- folders -----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from engine.by_hand import json_word
-from engine.refs import holds_unknown
+from engine.refs import Unknown, holds_unknown
 from engine.resource import plain
 from engine.resources.s3 import _rules as rules
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def settings_by_hand(bucket: S3Bucket) -> dict[str, tuple[str, str, str | None]]:
     """By field, the command of `aws s3api` that sets it, its option and that option's value."""
-    site = None if holds_unknown(bucket.website) else rules.website_sent(bucket.website)
+    site = _or_plain(bucket.website, rules.website_sent)
     versions = "Enabled" if bucket.versioning else "Suspended"
     speed = "Enabled" if bucket.accelerate_enabled else "Suspended"
     payer = "Requester" if bucket.requester_pays else "BucketOwner"
@@ -43,7 +43,7 @@ def settings_by_hand(bucket: S3Bucket) -> dict[str, tuple[str, str, str | None]]
         "lifecycle": (
             "put-bucket-lifecycle-configuration",
             "lifecycle-configuration",
-            json_word({"Rules": [_or_plain(rule, rules.rule_sent) for rule in bucket.lifecycle]}),
+            json_word({"Rules": _each(bucket.lifecycle, rules.rule_sent)}),
         )
         if bucket.lifecycle
         else ("delete-bucket-lifecycle", "", None),
@@ -53,7 +53,7 @@ def settings_by_hand(bucket: S3Bucket) -> dict[str, tuple[str, str, str | None]]
         "cors": (
             "put-bucket-cors",
             "cors-configuration",
-            json_word({"CORSRules": [_or_plain(rule, rules.cors_sent) for rule in bucket.cors]}),
+            json_word({"CORSRules": _each(bucket.cors, rules.cors_sent)}),
         )
         if bucket.cors
         else ("delete-bucket-cors", "", None),
@@ -68,6 +68,10 @@ def settings_by_hand(bucket: S3Bucket) -> dict[str, tuple[str, str, str | None]]
             f"Status={speed}",
         ),
     }
+
+
+def _each(values: Any, sent: Callable[[Any], Any]) -> Any:
+    return values if isinstance(values, Unknown) else [_or_plain(value, sent) for value in values]
 
 
 def _or_plain(value: Any, sent: Callable[[Any], Any]) -> Any:
