@@ -26,7 +26,7 @@ from tests.clients import waited
 from tests.kinds.aws_examples.ec2 import an_image
 from tests.kinds.aws_examples.ecs import a_group, a_name, a_public_network
 from tests.kinds.aws_stage import Stage
-from tests.kinds.scripted_aws import Scripted
+from tests.kinds.scripted_aws import Play
 
 WEB = """\
 #cloud-config
@@ -280,14 +280,14 @@ def test_a_launch_that_fails_says_why(stage: Stage) -> None:
     AutoscalingGroup.delete(stage.world(), failure.value.id)
 
 
-def test_a_replacement_that_fails_says_why() -> None:
+def test_a_replacement_that_fails_says_why(scripted: Play) -> None:
     given = {"AutoScalingGroupName": "workers", "InstanceRefreshIds": ["r-1"]}
     failed = {"InstanceRefreshes": [{"Status": "Failed", "StatusReason": "no capacity"}]}
     blocked = AwsError(
         "StartInstanceRefresh", "InstanceRefreshInProgress", "An Instance Refresh is in progress"
     )
     start = {"AutoScalingGroupName": "workers", "Preferences": {"MinHealthyPercentage": 90}}
-    aws = Scripted(
+    aws = scripted(
         [
             ("start_instance_refresh", start, blocked),
             ("start_instance_refresh", start, {"InstanceRefreshId": "r-1"}),

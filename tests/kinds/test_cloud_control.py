@@ -11,7 +11,7 @@ from engine.aws.errors import AwsError
 from engine.errors import HalfMade, StepFailed
 from engine.resources.aws.cloud_control import AwsResource
 from tests.kinds.aws_stage import Stage
-from tests.kinds.scripted_aws import Scripted
+from tests.kinds.scripted_aws import Play
 
 
 def log_group(stage: Stage, name: str = "app", **more: Any) -> AwsResource:
@@ -122,9 +122,9 @@ STATUS = {"RequestToken": "r-1"}
 WISH = AwsResource(type="AWS::Ab::Cd", properties={"N": "x"})
 
 
-def test_the_requests_of_a_create() -> None:
+def test_the_requests_of_a_create(scripted: Play) -> None:
     busy = AwsError("CreateResource", "ConcurrentOperationException", "busy")
-    aws = Scripted(
+    aws = scripted(
         [
             FACTS,
             ("create_resource", CREATE, busy),
@@ -134,14 +134,13 @@ def test_the_requests_of_a_create() -> None:
         ]
     )
     assert WISH.create(aws.world()) == "AWS::Ab::Cd/x"
-    assert aws.script == []
     assert aws.said[-1] == "AWS to create the AWS::Ab::Cd"
 
 
-def test_a_create_that_fails_and_leaves_something_is_remembered() -> None:
+def test_a_create_that_fails_and_leaves_something_is_remembered(scripted: Play) -> None:
     failed = event("FAILED", Identifier="x", ErrorCode="NotStabilized", StatusMessage="still starting")
     got = {"ResourceDescription": {"Identifier": "x", "Properties": '{"N": "x"}'}}
-    aws = Scripted(
+    aws = scripted(
         [
             FACTS,
             ("create_resource", CREATE, event("IN_PROGRESS")),
@@ -156,16 +155,16 @@ def test_a_create_that_fails_and_leaves_something_is_remembered() -> None:
     assert raised.value.id == "AWS::Ab::Cd/x"
 
 
-def test_a_delete_that_finds_nothing_is_quiet() -> None:
+def test_a_delete_that_finds_nothing_is_quiet(scripted: Play) -> None:
     gone = event("FAILED", ErrorCode="NotFound", StatusMessage="no such thing")
     delete = {"TypeName": "AWS::Ab::Cd", "Identifier": "x/y"}
-    AwsResource.delete(Scripted([("delete_resource", delete, gone)]).world(), "AWS::Ab::Cd/x/y")
+    AwsResource.delete(scripted([("delete_resource", delete, gone)]).world(), "AWS::Ab::Cd/x/y")
     missing = AwsError("DeleteResource", "ResourceNotFoundException", "no such thing")
-    AwsResource.delete(Scripted([("delete_resource", delete, missing)]).world(), "AWS::Ab::Cd/x/y")
+    AwsResource.delete(scripted([("delete_resource", delete, missing)]).world(), "AWS::Ab::Cd/x/y")
 
 
-def test_a_delete_that_is_refused_says_why() -> None:
+def test_a_delete_that_is_refused_says_why(scripted: Play) -> None:
     used = event("FAILED", ErrorCode="ResourceConflict", StatusMessage="still has members")
     delete = {"TypeName": "AWS::Ab::Cd", "Identifier": "x"}
     with pytest.raises(StepFailed, match="still uses it: still has members"):
-        AwsResource.delete(Scripted([("delete_resource", delete, used)]).world(), "AWS::Ab::Cd/x")
+        AwsResource.delete(scripted([("delete_resource", delete, used)]).world(), "AWS::Ab::Cd/x")

@@ -11,7 +11,7 @@ from engine.errors import HalfMade, StepFailed
 from engine.resources.aws.cloudformation import CloudformationStack
 from tests.kinds.aws_examples.cloudformation import TEMPLATE
 from tests.kinds.aws_stage import Stage
-from tests.kinds.scripted_aws import Scripted
+from tests.kinds.scripted_aws import Line, Play, tag_list
 
 ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/net/1"
 WISH = CloudformationStack(stack_name="net", template_body={"Resources": {}})
@@ -73,25 +73,19 @@ def test_parameters_are_compared_as_texts() -> None:
     assert CloudformationStack.differs("template_parameters", wanted, {**there, "B": "9"})
 
 
-def described(status: str, **more: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def described(status: str, **more: Any) -> Line:
     stack = {"StackId": ID, "StackName": "net", "StackStatus": status, **more}
     return "describe_stacks", {"StackName": ID}, {"Stacks": [stack]}
 
 
-def sent(operation: str, **more: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def sent(operation: str, **more: Any) -> Line:
     return operation, {"StackName": ID, **more}, {}
 
 
-def created(aws: Scripted) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    tags = [
-        {"Key": "Name", "Value": "lab thing"},
-        {"Key": "labctl:lab", "Value": "lab"},
-        {"Key": "labctl:address", "Value": "thing"},
-        {"Key": "labctl:token", "Value": "t-1"},
-    ]
+def created() -> Line:
     asked = {
         "StackName": "net",
-        "Tags": tags,
+        "Tags": tag_list(),
         "OnFailure": "DELETE",
         "EnableTerminationProtection": False,
         "Parameters": [],
@@ -124,14 +118,15 @@ FAILED = {
 
 
 @pytest.mark.parametrize(("status", "remains"), [("DELETE_COMPLETE", False), ("ROLLBACK_COMPLETE", True)])
-def test_a_create_that_fails_says_why(status: str, remains: bool) -> None:
-    aws = Scripted([])
-    aws.script = [
-        created(aws),
-        described("CREATE_IN_PROGRESS"),
-        described(status),
-        ("describe_stack_events", {"StackName": ID}, FAILED),
-    ]
+def test_a_create_that_fails_says_why(status: str, remains: bool, scripted: Play) -> None:
+    aws = scripted(
+        [
+            created(),
+            described("CREATE_IN_PROGRESS"),
+            described(status),
+            ("describe_stack_events", {"StackName": ID}, FAILED),
+        ]
+    )
     with pytest.raises(StepFailed, match=r"Net \(AWS::EC2::VPC\): The maximum number of VPCs") as raised:
         WISH.create(aws.world())
     assert isinstance(raised.value, HalfMade) is remains
@@ -143,7 +138,7 @@ def test_a_dead_stack_is_replaced_by_any_change() -> None:
     assert not WISH.replaces("template_body", {"status": "CREATE_COMPLETE"})
 
 
-def test_an_update_waits_while_another_one_runs_and_tells_what_was_rolled_back() -> None:
+def test_an_update_waits_while_another_one_runs_and_tells_what_was_rolled_back(scripted: Play) -> None:
     busy = AwsError("UpdateStack", "ValidationError", f"Stack:{ID} is in UPDATE_IN_PROGRESS state")
     asked = {
         "TemplateBody": '{"Resources": {}}',
@@ -151,7 +146,7 @@ def test_an_update_waits_while_another_one_runs_and_tells_what_was_rolled_back()
         "Capabilities": [],
         "NotificationARNs": [],
     }
-    aws = Scripted(
+    aws = scripted(
         [
             ("update_stack", {"StackName": ID, **asked}, busy),
             sent("update_stack", **asked),
@@ -163,7 +158,7 @@ def test_an_update_waits_while_another_one_runs_and_tells_what_was_rolled_back()
         WISH.update(aws.world(), ID, frozenset({"template_body"}))
 
 
-def test_nothing_to_update_is_fine() -> None:
+def test_nothing_to_update_is_fine(scripted: Play) -> None:
     nothing = AwsError("UpdateStack", "ValidationError", "No updates are to be performed.")
     asked = {
         "TemplateBody": '{"Resources": {}}',
@@ -172,20 +167,20 @@ def test_nothing_to_update_is_fine() -> None:
         "NotificationARNs": [],
     }
     WISH.update(
-        Scripted([("update_stack", {"StackName": ID, **asked}, nothing)]).world(),
+        scripted([("update_stack", {"StackName": ID, **asked}, nothing)]).world(),
         ID,
         frozenset({"template_body"}),
     )
 
 
-def test_a_stack_that_is_gone_is_deleted_quietly() -> None:
-    CloudformationStack.delete(Scripted([described("DELETE_COMPLETE")]).world(), ID)
+def test_a_stack_that_is_gone_is_deleted_quietly(scripted: Play) -> None:
+    CloudformationStack.delete(scripted([described("DELETE_COMPLETE")]).world(), ID)
     unknown = AwsError("DescribeStacks", "ValidationError", f"Stack with id {ID} does not exist")
-    CloudformationStack.delete(Scripted([("describe_stacks", {"StackName": ID}, unknown)]).world(), ID)
+    CloudformationStack.delete(scripted([("describe_stacks", {"StackName": ID}, unknown)]).world(), ID)
 
 
-def test_a_delete_that_fails_says_why() -> None:
-    aws = Scripted(
+def test_a_delete_that_fails_says_why(scripted: Play) -> None:
+    aws = scripted(
         [
             described("CREATE_COMPLETE"),
             sent("delete_stack"),

@@ -21,7 +21,7 @@ from engine.resources.ecs.tasks import EcsTask
 from tests.clients import waited
 from tests.kinds.aws_examples.ecs import a_cluster, a_definition, a_group, a_name, a_public_network
 from tests.kinds.aws_stage import Stage
-from tests.kinds.scripted_aws import Scripted
+from tests.kinds.scripted_aws import Play, tag_list
 
 CONTAINER = {"name": "web", "image": "httpd:2.4"}
 
@@ -238,22 +238,17 @@ def test_another_service_of_the_name_is_left_alone(stage: Stage) -> None:
         EcsService.model_validate(given).create(stage.world("second"))
 
 
-def test_a_role_made_a_moment_ago_is_waited_for() -> None:
+def test_a_role_made_a_moment_ago_is_waited_for(scripted: Play) -> None:
     late = AwsError("RegisterTaskDefinition", "ClientException", "Role is not valid")
     request = {
         "family": "app",
         "containerDefinitions": [{"name": "web", "image": "httpd:2.4", "memory": 64, "essential": True}],
         "requiresCompatibilities": ["EC2"],
         "executionRoleArn": "arn:aws:iam::123456789012:role/new",
-        "tags": [
-            {"key": "Name", "value": "lab thing"},
-            {"key": "labctl:lab", "value": "lab"},
-            {"key": "labctl:address", "value": "thing"},
-            {"key": "labctl:token", "value": "t-1"},
-        ],
+        "tags": tag_list("key", "value"),
     }
     made = {"taskDefinition": {"taskDefinitionArn": "arn:aws:ecs:us-east-1:1:task-definition/app:1"}}
-    aws = Scripted([("register_task_definition", request, late), ("register_task_definition", request, made)])
+    aws = scripted([("register_task_definition", request, late), ("register_task_definition", request, made)])
     definition = EcsTaskDefinition.model_validate(
         {
             "family": "app",
@@ -266,42 +261,37 @@ def test_a_role_made_a_moment_ago_is_waited_for() -> None:
     assert aws.said == ["ECS to be able to take on its role"]
 
 
-def test_a_cluster_with_no_room_says_so() -> None:
+def test_a_cluster_with_no_room_says_so(scripted: Play) -> None:
     request = {
         "cluster": "lab",
         "taskDefinition": "app",
         "count": 1,
         "launchType": "EC2",
         "clientToken": "t-1",
-        "tags": [
-            {"key": "Name", "value": "lab thing"},
-            {"key": "labctl:lab", "value": "lab"},
-            {"key": "labctl:address", "value": "thing"},
-            {"key": "labctl:token", "value": "t-1"},
-        ],
+        "tags": tag_list("key", "value"),
     }
     full = {"tasks": [], "failures": [{"arn": "arn:…", "reason": "RESOURCE:MEMORY"}]}
-    aws = Scripted([("run_task", request, full)])
+    aws = scripted([("run_task", request, full)])
     with pytest.raises(StepFailed, match="ECS has no place for the task: RESOURCE:MEMORY") as failure:
         EcsTask(cluster="lab", task_definition="app", launch_type="EC2").create(aws.world())
     assert "give the cluster more instances" in failure.value.remedy
 
 
-def test_a_cluster_that_is_still_used_is_waited_for() -> None:
+def test_a_cluster_that_is_still_used_is_waited_for(scripted: Play) -> None:
     arn = "arn:aws:ecs:us-east-1:123456789012:cluster/lab"
     busy = AwsError("DeleteCluster", "ClusterContainsTasksException", "The Cluster cannot be deleted")
-    aws = Scripted([("delete_cluster", {"cluster": arn}, busy), ("delete_cluster", {"cluster": arn}, {})])
+    aws = scripted([("delete_cluster", {"cluster": arn}, busy), ("delete_cluster", {"cluster": arn}, {})])
     EcsCluster.delete(aws.world(), arn)
     assert aws.said == ["the cluster's tasks to end"]
 
 
-def test_a_definition_that_is_still_there_is_not_gone() -> None:
+def test_a_definition_that_is_still_there_is_not_gone(scripted: Play) -> None:
     arn = "arn:aws:ecs:us-east-1:123456789012:task-definition/app:1"
     gone = AwsError("DescribeTaskDefinition", "ClientException", "Unable to describe task definition.")
     refused = {
         "failures": [{"arn": arn, "reason": "The specified task definition is still in ACTIVE status."}]
     }
-    aws = Scripted(
+    aws = scripted(
         [
             ("describe_task_definition", {"taskDefinition": arn, "include": ["TAGS"]}, gone),
             ("delete_task_definitions", {"taskDefinitions": [arn]}, refused),
@@ -342,7 +332,7 @@ def test_what_differs_is_told_by_container() -> None:
     assert EcsTaskDefinition.differs("containers", same, [{**completed, "user": "root"}])
 
 
-def test_a_task_that_was_told_to_stop_is_gone_though_it_still_runs() -> None:
+def test_a_task_that_was_told_to_stop_is_gone_though_it_still_runs(scripted: Play) -> None:
     arn = "arn:aws:ecs:us-east-1:123456789012:task/lab/0123"
     interface = {"name": "networkInterfaceId", "value": "eni-1"}
     task = {
@@ -353,13 +343,8 @@ def test_a_task_that_was_told_to_stop_is_gone_though_it_still_runs() -> None:
         "attachments": [{"type": "ElasticNetworkInterface", "details": [interface]}],
     }
 
-    class WithAddresses(Scripted):
-        def pages(self, service: str, operation: str, key: str, /, **params: Any) -> list[dict[str, Any]]:
-            assert operation == "describe_network_interfaces"
-            return [{"NetworkInterfaceId": "eni-1", "Association": {"PublicIp": "203.0.113.7"}}]
-
     asked = {"cluster": "lab", "tasks": [arn], "include": ["TAGS"]}
-    aws = WithAddresses([("describe_tasks", asked, {"tasks": [task]})])
+    aws = scripted([("describe_tasks", asked, {"tasks": [task]})])
     assert EcsTask.read_many(aws.world(), [arn]) == {}
 
 

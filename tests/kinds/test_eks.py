@@ -17,7 +17,7 @@ from engine.resources.eks.manifests import K8s
 from engine.resources.eks.nodes import EksFargateProfile, EksNodegroup
 from tests.kinds.aws_examples.eks import a_cluster, a_cluster_with_nodes, role_arn, web
 from tests.kinds.aws_stage import Stage
-from tests.kinds.scripted_aws import Scripted
+from tests.kinds.scripted_aws import TAGS, Line, Play
 
 ROLE = "arn:aws:iam::123456789012:role/eks"
 
@@ -193,38 +193,37 @@ def test_what_is_refused(kind: type[Any], fields: dict[str, Any], words: str) ->
         kind.model_validate(fields)
 
 
-def cluster_says(status: str, **more: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def cluster_says(status: str, **more: Any) -> Line:
     return "describe_cluster", {"name": "c"}, {"cluster": {"name": "c", "status": status, **more}}
 
 
-def test_a_cluster_that_fails_says_why() -> None:
-    aws = Scripted([])
+def test_a_cluster_that_fails_says_why(scripted: Play) -> None:
     wish = EksCluster(name="c", role_arn=ROLE, subnets=["subnet-1", "subnet-2"])
-    tags = {"Name": "lab thing", "labctl:lab": "lab", "labctl:address": "thing", "labctl:token": "t-1"}
-    asked = {"name": "c", **wish._asked(), "tags": tags, "clientRequestToken": "t-1"}
+    asked = {"name": "c", **wish._asked(), "tags": TAGS, "clientRequestToken": "t-1"}
     late = AwsError(
         "CreateCluster", "InvalidParameterException", f"Role with arn: {ROLE}, could not be assumed"
     )
     issues = {"issues": [{"code": "InsufficientFreeAddresses", "message": "subnet-1 is full"}]}
-    aws.script = [
-        ("create_cluster", asked, late),
-        ("create_cluster", asked, {"cluster": {}}),
-        cluster_says("CREATING"),
-        cluster_says("FAILED", health=issues),
-        cluster_says("FAILED", health=issues),
-    ]
+    aws = scripted(
+        [
+            ("create_cluster", asked, late),
+            ("create_cluster", asked, {"cluster": {}}),
+            cluster_says("CREATING"),
+            cluster_says("FAILED", health=issues),
+            cluster_says("FAILED", health=issues),
+        ]
+    )
     with pytest.raises(HalfMade, match=r"FAILED: subnet-1 is full \(InsufficientFreeAddresses\)"):
         wish.create(aws.world())
-    assert aws.script == []
 
 
-def test_a_change_waits_for_the_one_before_and_says_why_it_failed() -> None:
+def test_a_change_waits_for_the_one_before_and_says_why_it_failed(scripted: Play) -> None:
     wish = EksCluster(name="c", role_arn=ROLE, subnets=["subnet-1", "subnet-2"], version="1.33")
     asked = {"name": "c", "version": "1.33", "clientRequestToken": "t-1"}
     busy = AwsError("UpdateClusterVersion", "ResourceInUseException", "Cluster is currently being updated")
     update = {"name": "c", "updateId": "u-1"}
     failed = {"id": "u-1", "status": "Failed", "errors": [{"errorMessage": "nodes are too old"}]}
-    aws = Scripted(
+    aws = scripted(
         [
             ("update_cluster_version", asked, busy),
             ("update_cluster_version", asked, {"update": {"id": "u-1"}}),
@@ -234,7 +233,6 @@ def test_a_change_waits_for_the_one_before_and_says_why_it_failed() -> None:
     )
     with pytest.raises(StepFailed, match="is Failed: nodes are too old"):
         wish.update(aws.world(), "c", frozenset({"version"}))
-    assert aws.script == []
 
 
 # -- by hand -------------------------------------------------------------------------------------------------

@@ -10,17 +10,11 @@ from engine.aws.errors import AwsError
 from engine.errors import HalfMade, StepFailed
 from engine.resources.aws import _lambda
 from engine.resources.aws.lambda_functions import LambdaFunction
-from tests.kinds.scripted_aws import Scripted
+from tests.kinds.scripted_aws import TAGS, Line, Play
 
 NAME = {"FunctionName": "predict"}
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/app@sha256:" + "0" * 64
 ROLE = "arn:aws:iam::123456789012:role/predict"
-TAGS = {
-    "Name": "lab thing",
-    "labctl:lab": "lab",
-    "labctl:address": "thing",
-    "labctl:token": "t-1",
-}
 BUSY = AwsError(
     "UpdateFunctionConfiguration",
     "ResourceConflictException",
@@ -49,7 +43,7 @@ def created(**more: Any) -> dict[str, Any]:
     }
 
 
-LOGS: list[tuple[str, dict[str, Any], Any]] = [
+LOGS: list[Line] = [
     (
         "create_log_group",
         {
@@ -62,8 +56,8 @@ LOGS: list[tuple[str, dict[str, Any], Any]] = [
 ]
 
 
-def test_a_new_function_is_waited_for() -> None:
-    aws = Scripted(
+def test_a_new_function_is_waited_for(scripted: Play) -> None:
+    aws = scripted(
         [
             ("create_function", created(), {"FunctionArn": "arn:x"}),
             *LOGS,
@@ -74,16 +68,15 @@ def test_a_new_function_is_waited_for() -> None:
     )
     assert function().create(aws.world()) == "predict"
     assert "function predict to be active" in aws.said
-    assert aws.script == []
 
 
-def test_one_that_fails_to_get_ready_is_remembered_with_lambda_s_reason() -> None:
+def test_one_that_fails_to_get_ready_is_remembered_with_lambda_s_reason(scripted: Play) -> None:
     failed = {
         "State": "Failed",
         "StateReason": "Lambda does not have permission to access the ECR image.",
         "StateReasonCode": "ImageAccessDenied",
     }
-    aws = Scripted(
+    aws = scripted(
         [
             ("create_function", created(), {}),
             *LOGS,
@@ -95,13 +88,13 @@ def test_one_that_fails_to_get_ready_is_remembered_with_lambda_s_reason() -> Non
     assert half.value.id == "predict"
 
 
-def test_a_role_made_a_moment_ago_is_insisted_on() -> None:
+def test_a_role_made_a_moment_ago_is_insisted_on(scripted: Play) -> None:
     late = AwsError(
         "CreateFunction",
         "InvalidParameterValueException",
         "The role defined for the function cannot be assumed by Lambda.",
     )
-    aws = Scripted(
+    aws = scripted(
         [
             ("create_function", created(), late),
             ("create_function", created(), {}),
@@ -113,9 +106,9 @@ def test_a_role_made_a_moment_ago_is_insisted_on() -> None:
     assert "IAM to show the role everywhere" in aws.said
 
 
-def test_a_change_waits_for_the_last_one_to_end() -> None:
+def test_a_change_waits_for_the_last_one_to_end(scripted: Play) -> None:
     sent = {**NAME, "MemorySize": 512, "Environment": {"Variables": {"STAGE": "lab"}}}
-    aws = Scripted(
+    aws = scripted(
         [
             ("update_function_configuration", sent, BUSY),
             ("update_function_configuration", sent, {}),
@@ -127,17 +120,17 @@ def test_a_change_waits_for_the_last_one_to_end() -> None:
     assert "the function's last change to end" in aws.said
 
 
-def test_a_change_that_lambda_cannot_carry_out_says_why() -> None:
+def test_a_change_that_lambda_cannot_carry_out_says_why(scripted: Play) -> None:
     told = {"State": "Active", "LastUpdateStatus": "Failed", "LastUpdateStatusReason": "The subnet is full."}
-    aws = Scripted([("get_function_configuration", NAME, told)])
+    aws = scripted([("get_function_configuration", NAME, told)])
     with pytest.raises(StepFailed, match=r"failed to get ready: The subnet is full\."):
         _lambda.await_ready(aws.world(), "predict")
 
 
-def test_interfaces_of_a_function_in_a_vpc_are_waited_for() -> None:
+def test_interfaces_of_a_function_in_a_vpc_are_waited_for(scripted: Play) -> None:
     by = [{"Name": "description", "Values": ["AWS Lambda VPC ENI-predict-*"]}]
     vpc = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"], "VpcId": "vpc-1"}
-    aws = Paged(
+    aws = scripted(
         [
             ("get_function", NAME, {"Configuration": {"FunctionName": "predict", "VpcConfig": vpc}}),
             ("delete_function", NAME, {}),
@@ -148,13 +141,12 @@ def test_interfaces_of_a_function_in_a_vpc_are_waited_for() -> None:
     )
     LambdaFunction.delete(aws.world(), "predict")
     assert aws.said[-1] == "Lambda to let go of the network interfaces of predict"
-    assert aws.script == []
 
 
-def test_settings_of_a_vpc_go_as_one() -> None:
+def test_settings_of_a_vpc_go_as_one(scripted: Play) -> None:
     sent = {"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}
     in_vpc = function(vpc_subnet_ids=["subnet-1"], vpc_security_group_ids=["sg-1"])
-    aws = Scripted(
+    aws = scripted(
         [
             ("create_function", created(**sent), {}),
             *LOGS,
@@ -163,11 +155,3 @@ def test_settings_of_a_vpc_go_as_one() -> None:
     )
     in_vpc.create(aws.world())
     assert not LambdaFunction.differs("vpc_subnet_ids", ["b", "a"], ["a", "b"])
-
-
-class Paged(Scripted):
-    """One that gives lists in a single page."""
-
-    def pages(self, service: str, operation: str, key: str, **params: Any) -> list[Any]:
-        answer: dict[str, Any] = self.call(service, operation, **params)
-        return list(answer[key])

@@ -24,7 +24,7 @@ from engine.resources.iam.roles import IamInstanceProfile, IamRole
 from engine.resources.iam.users import IamUser, generated_password
 from tests.kinds.aws_examples.iam import READ, WRITE, trusting
 from tests.kinds.aws_stage import Stage
-from tests.kinds.scripted_aws import Scripted
+from tests.kinds.scripted_aws import Play, tag_list
 
 
 @pytest.fixture
@@ -344,20 +344,15 @@ def late(code: str, said: str) -> AwsError:
     return AwsError("CreateRole", code, said)
 
 
-def test_a_principal_made_a_moment_ago_is_waited_for() -> None:
+def test_a_principal_made_a_moment_ago_is_waited_for(scripted: Play) -> None:
     role = IamRole(name="worker", assume_role_policy_document=trusting("ec2"))
     params = {
         "RoleName": "worker",
         "Path": "/",
         "AssumeRolePolicyDocument": json.dumps(trusting("ec2"), separators=(",", ":")),
-        "Tags": [
-            {"Key": "Name", "Value": "lab thing"},
-            {"Key": "labctl:lab", "Value": "lab"},
-            {"Key": "labctl:address", "Value": "thing"},
-            {"Key": "labctl:token", "Value": "t-1"},
-        ],
+        "Tags": tag_list(),
     }
-    aws = Scripted(
+    aws = scripted(
         [
             (
                 "create_role",
@@ -368,7 +363,6 @@ def test_a_principal_made_a_moment_ago_is_waited_for() -> None:
         ]
     )
     assert role.create(aws.world()) == "worker"
-    assert aws.script == []
     assert aws.said == ["IAM to show the role everywhere"]
 
 

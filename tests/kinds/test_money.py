@@ -13,7 +13,7 @@ from engine.errors import StepFailed
 from engine.resources.aws.budgets import Budget
 from engine.resources.aws.quotas import ServiceQuota
 from tests.kinds.aws_stage import Stage
-from tests.kinds.scripted_aws import Scripted
+from tests.kinds.scripted_aws import Line, Play, Scripted
 
 EMAIL = {"email": ["ana@example.com"]}
 
@@ -97,14 +97,7 @@ def request(status: str, value: float, at: int = 1) -> dict[str, Any]:
     }
 
 
-class Pages(Scripted):
-    """A scripted AWS whose lists fit on one page."""
-
-    def pages(self, service: str, operation: str, key: str, **params: Any) -> Any:
-        return self.call(service, operation, **params)[key]
-
-
-def answers(applied: dict[str, Any], *requests: dict[str, Any]) -> list[Any]:
+def answers(applied: dict[str, Any], *requests: dict[str, Any]) -> list[Line]:
     return [
         ("list_aws_default_service_quotas", ABOUT, {"Quotas": [quota(0.0)]}),
         ("list_service_quotas", ABOUT, {"Quotas": [applied]}),
@@ -121,49 +114,48 @@ ID = f"ec2/{GPUS}"
 WANTED = ServiceQuota(service_code="ec2", quota_code=GPUS, value=8)
 
 
-def values(*script: Any) -> dict[str, Any]:
-    return ServiceQuota.read_many(Pages(list(script)).world(), [ID])[ID]
+def values(aws: Scripted) -> dict[str, Any]:
+    return ServiceQuota.read_many(aws.world(), [ID])[ID]
 
 
-def test_enough_is_enough() -> None:
-    there = values(*answers(quota(32.0)))
+def test_enough_is_enough(scripted: Play) -> None:
+    there = values(scripted(answers(quota(32.0))))
     assert (there["value"], there["status"]) == (32.0, "in force")
     assert not ServiceQuota.differs("value", 8.0, there["value"])
 
 
-def test_an_open_request_counts_and_is_never_filed_again() -> None:
-    there = values(*answers(quota(0.0), request("NOT_APPROVED", 16, 2), request("CASE_OPENED", 8, 1)))
+def test_an_open_request_counts_and_is_never_filed_again(scripted: Play) -> None:
+    applied = quota(0.0)
+    there = values(scripted(answers(applied, request("NOT_APPROVED", 16, 2), request("CASE_OPENED", 8, 1))))
     assert (there["value"], there["applied_value"], there["status"]) == (8.0, 0.0, "pending")
     assert there["case_id"] == "77"
-    aws = Pages(answers(quota(0.0), request("PENDING", 8)))
+    aws = scripted(answers(applied, request("PENDING", 8)))
     WANTED.update(aws.world(), ID, frozenset({"value"}))
-    assert aws.script == []
 
 
-def test_more_is_asked_for() -> None:
+def test_more_is_asked_for(scripted: Play) -> None:
     asked = ("request_service_quota_increase", ASKED, {"RequestedQuota": {}})
-    aws = Pages([*answers(quota(4.0), request("APPROVED", 4)), asked])
+    aws = scripted([*answers(quota(4.0), request("APPROVED", 4)), asked])
     WANTED.update(aws.world(), ID, frozenset({"value"}))
-    assert aws.script == []
 
 
-def test_a_request_filed_at_the_same_moment_is_as_good() -> None:
+def test_a_request_filed_at_the_same_moment_is_as_good(scripted: Play) -> None:
     refused = AwsError("RequestServiceQuotaIncrease", "ResourceAlreadyExistsException", "one is open")
-    aws = Pages([*answers(quota(0.0)), ("request_service_quota_increase", ASKED, refused)])
+    aws = scripted([*answers(quota(0.0)), ("request_service_quota_increase", ASKED, refused)])
     WANTED.update(aws.world(), ID, frozenset({"value"}))
-    assert aws.script == []
 
 
-def test_what_was_turned_down_is_told_and_not_asked_for_again() -> None:
-    aws = Pages(answers(quota(0.0), request("DENIED", 8)))
+def test_what_was_turned_down_is_told_and_not_asked_for_again(scripted: Play) -> None:
+    told = answers(quota(0.0), request("DENIED", 8))
+    aws = scripted(list(told))
     with pytest.raises(StepFailed, match="AWS has turned down the request for 8 of GPUs") as refused:
         WANTED.update(aws.world(), ID, frozenset({"value"}))
     assert refused.value.remedy == "say in AWS's Support Center (case 77) what it is for, or ask for less"
-    assert values(*answers(quota(0.0), request("DENIED", 8)))["status"] == "turned down"
+    assert values(scripted(told))["status"] == "turned down"
 
 
-def test_what_never_rises_is_told() -> None:
-    aws = Pages(answers(quota(2.0, Adjustable=False)))
+def test_what_never_rises_is_told(scripted: Play) -> None:
+    aws = scripted(answers(quota(2.0, Adjustable=False)))
     with pytest.raises(StepFailed, match="AWS allows 2 of GPUs and never more"):
         WANTED.update(aws.world(), ID, frozenset({"value"}))
 

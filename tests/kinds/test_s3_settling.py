@@ -1,4 +1,4 @@
-"""What S3 says while it settles, and what it says of other people's buckets; against an AWS with a script."""
+"""What S3 says while it settles, and what it says of other people's buckets; answers stand in the tests."""
 
 from __future__ import annotations
 
@@ -15,26 +15,31 @@ from engine.resource import Resource
 from engine.resources.s3.buckets import S3Bucket
 from engine.resources.s3.objects import S3Object
 from engine.world import Job, World
+from tests.kinds.scripted_aws import check_request
 
 Answer = dict[str, Any] | Exception
 
 
-class Scripted(Aws):
-    """Answers each operation with the next line of its script, and with nothing where that is over."""
+class Answering(Aws):
+    """An AWS with answers for some operations; the last one serves from then on. All else gets an empty one.
 
-    def __init__(self, **script: list[Answer]) -> None:
+    Each request must be one that S3's model allows.
+    """
+
+    def __init__(self, **answers: list[Answer]) -> None:
         now = iter(range(10**9))
         super().__init__(region="us-east-1", sleep=lambda seconds: None, clock=lambda: float(next(now)))
-        self.script = script
+        self.answers = answers
         self.sent: list[tuple[str, dict[str, Any]]] = []
 
     def call(
         self, service: str, operation: str, *, retry: bool | None = None, **params: Any
     ) -> dict[str, Any]:
-        """The next answer of the script."""
+        """The next answer to it."""
+        check_request(service, operation, params)
         self.sent.append((operation, params))
-        lines = self.script.get(operation) or [{}]
-        answer = lines[0] if len(lines) == 1 else lines.pop(0)
+        answers = self.answers.get(operation) or [{}]
+        answer = answers[0] if len(answers) == 1 else answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -44,7 +49,7 @@ class Scripted(Aws):
         return [name for name, _ in self.sent].count(operation)
 
     def in_region(self, region: str) -> Aws:
-        """The same script is for all regions."""
+        """The same answers are for all regions."""
         return self
 
 
@@ -57,8 +62,8 @@ def world(aws: Aws) -> World:
     return World("lab@here", aws, cast(Hosts, None), Job("thing", "token-1", tags=tags))
 
 
-def made(resource: Resource, **script: list[Answer]) -> Scripted:
-    aws = Scripted(**script)
+def made(resource: Resource, **answers: list[Answer]) -> Answering:
+    aws = Answering(**answers)
     resource.create(world(aws))
     return aws
 
@@ -100,7 +105,7 @@ def test_what_create_bucket_is_sent() -> None:
 
 
 def test_a_bucket_of_another_account() -> None:
-    aws = Scripted(head_bucket=[no("403", "Forbidden")])
+    aws = Answering(head_bucket=[no("403", "Forbidden")])
     error = failure(lambda: S3Bucket(name="a-bucket").create(world(aws)))
     assert (
         error.message == "another account has a bucket called a-bucket already, and this lab did not make it"
@@ -110,14 +115,14 @@ def test_a_bucket_of_another_account() -> None:
 
 
 def test_a_bucket_that_somebody_was_quicker_to_make() -> None:
-    aws = Scripted(head_bucket=[GONE], create_bucket=[no("BucketAlreadyExists")])
+    aws = Answering(head_bucket=[GONE], create_bucket=[no("BucketAlreadyExists")])
     error = failure(lambda: S3Bucket(name="a-bucket").create(world(aws)))
     assert "shared by all accounts of the world" in error.message
     assert "{{ lab.slug }}" in error.remedy
 
 
 def test_a_lost_answer_is_told_as_such() -> None:
-    aws = Scripted(head_bucket=[GONE], create_bucket=[LostAnswer("no answer")])
+    aws = Answering(head_bucket=[GONE], create_bucket=[LostAnswer("no answer")])
     with pytest.raises(LostAnswer):
         S3Bucket(name="a-bucket").create(world(aws))
     assert aws.count("create_bucket") == 1
@@ -154,7 +159,7 @@ def test_the_block_may_hold_a_moment_longer() -> None:
 
 def test_a_missing_permission_is_not_waited_for() -> None:
     wish = S3Bucket(name="a-bucket", versioning=True)
-    aws = Scripted(head_bucket=[GONE], put_bucket_versioning=[no("AccessDenied", "not authorized")])
+    aws = Answering(head_bucket=[GONE], put_bucket_versioning=[no("AccessDenied", "not authorized")])
     with pytest.raises(HalfMade, match="not allowed to do this"):
         wish.create(world(aws))
     assert aws.count("put_bucket_versioning") == 1
@@ -163,7 +168,7 @@ def test_a_missing_permission_is_not_waited_for() -> None:
 def test_what_a_retention_keeps_is_named() -> None:
     versions = {"Versions": [{"Key": "kept", "VersionId": "v1"}]}
     refused = {"Errors": [{"Key": "kept", "Code": "AccessDenied", "Message": "Access Denied"}]}
-    aws = Scripted(
+    aws = Answering(
         get_bucket_tagging=[{"TagSet": [{"Key": "labctl:force", "Value": "true"}]}],
         list_object_versions=[versions],
         delete_objects=[refused],
@@ -175,10 +180,10 @@ def test_what_a_retention_keeps_is_named() -> None:
 
 
 def test_a_delete_is_quiet_when_gone_and_waits_until_it_is() -> None:
-    aws = Scripted(get_bucket_tagging=[no("NoSuchBucket")])
+    aws = Answering(get_bucket_tagging=[no("NoSuchBucket")])
     S3Bucket.delete(world(aws), "a-bucket")
     assert aws.count("delete_bucket") == 0
-    aws = Scripted(get_bucket_tagging=[no("NoSuchTagSet")], head_bucket=[{}, {}, GONE])
+    aws = Answering(get_bucket_tagging=[no("NoSuchTagSet")], head_bucket=[{}, {}, GONE])
     S3Bucket.delete(world(aws), "a-bucket")
     assert aws.count("head_bucket") == 3
 
@@ -190,6 +195,6 @@ def test_two_puts_at_once_are_sorted_out() -> None:
 
 
 def test_others_bucket_is_not_ours_though_it_has_the_name() -> None:
-    told = Scripted(get_bucket_tagging=[no("AccessDenied")])
+    told = Answering(get_bucket_tagging=[no("AccessDenied")])
     job = Job("thing", "token-1", foreseen="a-bucket")
     assert S3Bucket.find(world(told).on(job)) == []

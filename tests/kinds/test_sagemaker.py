@@ -18,7 +18,7 @@ from engine.sandbox import Running
 from tests import clients
 from tests.kinds.aws_examples.sagemaker import a_config, a_model, a_role, a_training, transform
 from tests.kinds.aws_stage import Stage
-from tests.kinds.scripted_aws import Scripted
+from tests.kinds.scripted_aws import Play, tag_list
 
 ROLE = "arn:aws:iam::123456789012:role/sagemaker"
 INPUT = [{"s3_uri": "s3://data/train", "content_type": "text/csv"}]
@@ -189,10 +189,10 @@ def described(status: str, **more: Any) -> tuple[str, dict[str, Any], dict[str, 
     return "describe_endpoint", {"EndpointName": "e"}, told
 
 
-def test_an_update_that_is_rolled_back_says_so() -> None:
+def test_an_update_that_is_rolled_back_says_so(scripted: Play) -> None:
     wish = SagemakerEndpoint(name="e", endpoint_config_name="two")
     failed = {"EndpointConfigName": "one", "FailureReason": "no capacity"}
-    aws = Scripted(
+    aws = scripted(
         [
             ("update_endpoint", {"EndpointName": "e", "EndpointConfigName": "two"}, {}),
             described("Updating"),
@@ -204,12 +204,11 @@ def test_an_update_that_is_rolled_back_says_so() -> None:
     )
     with pytest.raises(StepFailed, match="did not take on its configuration: no capacity"):
         wish.update(aws.world(), "e", frozenset({"endpoint_config_name"}))
-    assert aws.script == []
 
 
-def test_deleting_what_is_gone_is_quiet() -> None:
+def test_deleting_what_is_gone_is_quiet(scripted: Play) -> None:
     gone = AwsError("DescribeEndpoint", "ValidationException", 'Could not find endpoint "arn:e".')
-    aws = Scripted(
+    aws = scripted(
         [
             ("describe_endpoint", {"EndpointName": "e"}, gone),
             ("delete_endpoint", {"EndpointName": "e"}, gone),
@@ -217,14 +216,13 @@ def test_deleting_what_is_gone_is_quiet() -> None:
         ]
     )
     SagemakerEndpoint.delete(aws.world(), "e")
-    assert aws.script == []
 
 
-def test_a_training_job_is_stopped_before_it_is_deleted() -> None:
+def test_a_training_job_is_stopped_before_it_is_deleted(scripted: Play) -> None:
     job = {"TrainingJobName": "j"}
     running = {"TrainingJobStatus": "InProgress"}
     stopped = {"TrainingJobStatus": "Stopped"}
-    aws = Scripted(
+    aws = scripted(
         [
             ("describe_training_job", job, running),
             ("stop_training_job", job, {}),
@@ -234,26 +232,17 @@ def test_a_training_job_is_stopped_before_it_is_deleted() -> None:
         ]
     )
     SagemakerTrainingJob.delete(aws.world(), "j")
-    assert aws.script == []
 
 
-def test_a_role_of_a_moment_ago_is_waited_for() -> None:
+def test_a_role_of_a_moment_ago_is_waited_for(scripted: Play) -> None:
     late = AwsError("CreateModel", "ValidationException", f"Could not assume role {ROLE}.")
     wish = SagemakerModel(name="m", role_arn=ROLE, image="123456789012.dkr.ecr.us-east-1.amazonaws.com/x:1")
-    aws = Scripted([])
-    tags = [
-        {"Key": "Name", "Value": "lab thing"},
-        {"Key": "labctl:lab", "Value": "lab"},
-        {"Key": "labctl:address", "Value": "thing"},
-        {"Key": "labctl:token", "Value": "t-1"},
-    ]
     asked = {
         "ModelName": "m",
-        "Tags": tags,
+        "Tags": tag_list(),
         "ExecutionRoleArn": ROLE,
         "PrimaryContainer": {"Image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/x:1"},
         "EnableNetworkIsolation": False,
     }
-    aws.script = [("create_model", asked, late), ("create_model", asked, {"ModelArn": "arn:m"})]
+    aws = scripted([("create_model", asked, late), ("create_model", asked, {"ModelArn": "arn:m"})])
     assert wish.create(aws.world()) == "m"
-    assert aws.script == []
