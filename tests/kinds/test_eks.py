@@ -14,8 +14,8 @@ from engine.resource import Beside
 from engine.resources.eks import _k8s
 from engine.resources.eks.clusters import EksCluster
 from engine.resources.eks.manifests import K8s
-from engine.resources.eks.nodes import EksFargateProfile, EksNodegroup
-from tests.kinds.aws_examples.eks import a_cluster, a_cluster_with_nodes, role_arn, web
+from engine.resources.eks.nodes import EksNodegroup
+from tests.kinds.aws_examples.eks import a_cluster, a_cluster_with_nodes, a_profile, web
 from tests.kinds.aws_stage import Stage
 from tests.kinds.scripted_aws import TAGS, Line, Play
 
@@ -83,24 +83,14 @@ def test_pods_without_nodes_say_so(stage: Stage) -> None:
 
 
 def test_a_job_runs_to_its_end_on_fargate(stage: Stage) -> None:
-    wanted = a_cluster(stage)
-    stage.make(wanted, "cluster")
-    profile = EksFargateProfile.model_validate(
-        {
-            "name": "pods",
-            "cluster_name": wanted.name,
-            "role_arn": role_arn(stage, "pods", "eks-fargate-pods"),
-            "subnets": wanted.subnets,
-            "selectors": [{"namespace": "default"}],
-        }
-    )
+    profile = a_profile(stage, {"namespace": "default"})
     stage.make(profile, "profile")
 
     def job(name: str, code: str) -> K8s:
         container = {"name": "sum", "image": "python:3.12-slim", "command": ["python", "-c", code]}
         spec = {"template": {"spec": {"restartPolicy": "Never", "containers": [container]}}}
         manifest = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
-        return K8s(cluster_name=wanted.name, definition=manifest)
+        return K8s(cluster_name=profile.cluster_name, definition=manifest)
 
     world = stage.world("good")
     id = job("good", "print(1 + 1)").create(world)

@@ -65,18 +65,22 @@ def nodegroup(stage: Stage) -> tuple[Resource, Resource | None]:
 
 
 def fargate_profile(stage: Stage) -> tuple[Resource, Resource | None]:
+    return a_profile(stage, {"namespace": "default", "labels": {"on": "fargate"}}), None
+
+
+def a_profile(stage: Stage, selector: dict[str, Any]) -> EksFargateProfile:
+    """In a cluster that is there."""
     wanted = a_cluster(stage)
     stage.make(wanted, "cluster")
-    profile = EksFargateProfile.model_validate(
+    return EksFargateProfile.model_validate(
         {
             "name": "pods",
             "cluster_name": wanted.name,
             "role_arn": role_arn(stage, "pods", "eks-fargate-pods"),
             "subnets": wanted.subnets,
-            "selectors": [{"namespace": "default", "labels": {"on": "fargate"}}],
+            "selectors": [selector],
         }
     )
-    return profile, None
 
 
 def a_cluster_with_nodes(stage: Stage) -> str:
