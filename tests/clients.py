@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -26,11 +24,3 @@ def at(
         aws_secret_access_key=secret,
         **more,
     )
-
-
-def waited(reached: Callable[[], object], seconds: float = 15) -> None:
-    """Looks until something has come to be; fails the test where it does not."""
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline, "it does not come to that"
-        time.sleep(0.05)

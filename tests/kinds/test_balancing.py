@@ -22,11 +22,11 @@ from engine.resources.elb.application_lb import ElbApplicationLb
 from engine.resources.elb.target_group import ElbTargetGroup
 from engine.sandbox import Running
 from tests import clients
-from tests.clients import waited
 from tests.kinds.aws_examples.ec2 import an_image
 from tests.kinds.aws_examples.ecs import a_group, a_name, a_public_network
 from tests.kinds.aws_stage import Stage
 from tests.kinds.scripted_aws import Play
+from tests.waiting import waited
 
 WEB = """\
 #cloud-config

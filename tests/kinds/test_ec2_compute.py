@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from engine.resources.ec2.compute import Ec2Instance
 from engine.resources.ec2.keys import Ec2Key
 from tests.kinds.aws_examples.ec2 import a_subnet, a_vpc, an_image, an_instance
 from tests.kinds.aws_stage import Stage
+from tests.waiting import until, waited
 
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIC6Hb8ej0MYI6cNYJlYFbO0zNfL0CRFVw2SPSZFpGW7 me@home"
 
@@ -249,10 +249,7 @@ def test_termination_protection_is_explained(stage: Stage, ec2: Any) -> None:
 def test_an_instance_ended_by_hand_is_gone(stage: Stage, ec2: Any) -> None:
     id = an_instance(stage)
     ec2.terminate_instances(InstanceIds=[id])
-    deadline = time.monotonic() + 10
-    while Ec2Instance.read_many(stage.world(), [id]) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert Ec2Instance.read_many(stage.world(), [id]) == {}
+    until(lambda: Ec2Instance.read_many(stage.world(), [id]), {})
 
 
 def test_what_a_machine_tells(stage: Stage, ec2: Any) -> None:
@@ -263,10 +260,7 @@ def test_what_a_machine_tells(stage: Stage, ec2: Any) -> None:
     assert machine.public_address == values["public_ip"]
     assert machine.private_address == values["private_ip"]
     assert machine.not_ready() is None
-    deadline = time.monotonic() + 10
-    while not machine.host_keys() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert any(key.startswith("ssh-ed25519 AAAA") for key in machine.host_keys())
+    assert any(key.startswith("ssh-ed25519 AAAA") for key in waited(machine.host_keys, 10))
     assert machine.explain() == [
         f"the route table of its subnet {values['subnet_id']} has no route to an internet gateway",
         "no rule of its security groups (default) lets any address in to port 22",

@@ -18,10 +18,10 @@ from engine.resources.ecs.clusters import EcsCluster
 from engine.resources.ecs.definitions import EcsTaskDefinition
 from engine.resources.ecs.services import EcsService
 from engine.resources.ecs.tasks import EcsTask
-from tests.clients import waited
 from tests.kinds.aws_examples.ecs import a_cluster, a_definition, a_group, a_name, a_public_network
 from tests.kinds.aws_stage import Stage
 from tests.kinds.scripted_aws import Play, tag_list
+from tests.waiting import waited
 
 CONTAINER = {"name": "web", "image": "httpd:2.4"}
 

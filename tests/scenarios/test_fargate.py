@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.clients import waited
 from tests.scenarios.flask_app import POSTED
 from tests.scenarios.place import Place
+from tests.waiting import waited
 
 
 def predicted(place: Place, site: str) -> float:

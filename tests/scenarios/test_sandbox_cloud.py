@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from botocore.exceptions import ClientError
 
 import engine.sandbox as sandbox
 from tests import clients
+from tests.waiting import until, waited
 
 PROGRAM = Path(__file__).parents[1] / "unit" / "sandbox_stand_in.py"
 
@@ -24,12 +24,12 @@ def a_sandbox(folder, seconds):
     """A sandbox in which booting takes `seconds`, and the status checks as long again."""
     settings = json.dumps({"boot_seconds": seconds, "ssh_seconds": seconds})
     process = subprocess.Popen([sys.executable, str(PROGRAM), str(folder), settings])
-    deadline = time.monotonic() + 30
-    while (found := sandbox._status(folder)) is None:
+
+    def status():
         assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    yield found
+        return sandbox._status(folder)
+
+    yield waited(status, 30)
     process.terminate()
     assert process.wait(20) == 0
 
@@ -83,13 +83,6 @@ def code(call, **parameters):
     with pytest.raises(ClientError) as caught:
         call(**parameters)
     return caught.value.response["Error"]["Code"]
-
-
-def until(look, wanted, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while (seen := look()) != wanted:
-        assert time.monotonic() < deadline, f"still {seen}, not {wanted}"
-        time.sleep(0.03)
 
 
 def launch(ec2, image, **more):

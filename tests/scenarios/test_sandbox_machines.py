@@ -2,16 +2,15 @@
 
 import os
 import shutil
-import signal
 import subprocess
-import time
 
 import pytest
 
 import engine.sandbox as sandbox
-from tests.scenarios.test_sandbox_cloud import client, until
+from tests.scenarios.test_sandbox_cloud import client
 from tests.scenarios.test_sandbox_network import Lab
-from tests.scenarios.test_sandbox_process import gone
+from tests.scenarios.test_sandbox_process import kill
+from tests.waiting import until, waited
 
 pytestmark = pytest.mark.skipif(
     any(shutil.which(name) is None for name in ("ssh", "curl")), reason="needs ssh and curl"
@@ -65,9 +64,7 @@ def test_an_image_keeps_what_was_on_the_disk(lab):
 
 def test_machines_survive_a_kill_of_the_sandbox(lab):
     boot = lab.says("bastion", "cat /proc/sys/kernel/random/boot_id")
-    pid = lab.running.pid
-    os.kill(pid, signal.SIGKILL)
-    assert gone(pid)
+    kill(lab.running)
     lab.running = sandbox.ensure({"boot_seconds": 0.2, "ssh_seconds": 0.2})
     lab.ec2.close()
     lab.ec2 = client(lab.running)
@@ -80,7 +77,6 @@ def test_machines_survive_a_kill_of_the_sandbox(lab):
 def test_a_reboot_starts_what_is_to_start(lab):
     boot = lab.says("bastion", "cat /proc/sys/kernel/random/boot_id")
     lab.ec2.reboot_instances(InstanceIds=[lab.bastion])
-    time.sleep(0.1)
-    until(lambda: lab.ssh("bastion", "true").returncode, 0)
-    assert lab.says("bastion", "cat /proc/sys/kernel/random/boot_id") != boot
+    # Empty where nobody answers.
+    waited(lambda: lab.ssh("bastion", "cat /proc/sys/kernel/random/boot_id").stdout.strip() not in ("", boot))
     assert "It works!" in page(lab)

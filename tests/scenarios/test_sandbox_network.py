@@ -13,7 +13,8 @@ import asyncssh
 import pytest
 import socks
 
-from tests.scenarios.test_sandbox_cloud import client, code, instance, launch, running, state, until
+from tests.scenarios.test_sandbox_cloud import client, code, instance, launch, running, state
+from tests.waiting import until
 
 assert running  # the fixture
 

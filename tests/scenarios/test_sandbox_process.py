@@ -6,13 +6,13 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
 import engine.sandbox as sandbox
 from engine.errors import Invalid, Unreachable
 from tests import clients
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -40,13 +40,10 @@ def make(running, block):
     ec2.close()
 
 
-def gone(pid):
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if os.waitpid(pid, os.WNOHANG)[0] == pid:
-            return True
-        time.sleep(0.02)
-    return False
+def kill(running):
+    """Kills the sandbox, which is a child of this process; returns once it is gone."""
+    os.kill(running.pid, signal.SIGKILL)
+    assert os.waitpid(running.pid, 0)[0] == running.pid
 
 
 def test_started_when_needed_then_found_stopped_and_started_with_its_state(folder):
@@ -69,8 +66,7 @@ def test_started_when_needed_then_found_stopped_and_started_with_its_state(folde
 def test_killed_it_is_started_again_with_what_it_last_wrote(folder):
     first = sandbox.ensure({})
     make(first, "10.8.0.0/16")
-    os.kill(first.pid, signal.SIGKILL)
-    assert gone(first.pid)
+    kill(first)
     assert sandbox.status() is None
     said = []
     again = sandbox.ensure({}, said.append)
@@ -103,10 +99,13 @@ def test_new_settings_reach_a_running_sandbox(folder):
     ec2 = client(first)
     image = ec2.describe_images(Owners=["136693071363"])["Images"][0]["ImageId"]
     made = ec2.run_instances(ImageId=image, InstanceType="t2.micro", MinCount=1, MaxCount=1)["Instances"][0]
-    time.sleep(0.1)
-    seen = ec2.describe_instances(InstanceIds=[made["InstanceId"]])["Reservations"][0]["Instances"][0]
+
+    def state():
+        seen = ec2.describe_instances(InstanceIds=[made["InstanceId"]])["Reservations"][0]["Instances"][0]
+        return seen["State"]["Name"]
+
+    until(state, "running", seconds=5)
     ec2.close()
-    assert seen["State"]["Name"] == "running"
 
 
 def test_another_program_on_its_port_is_not_it(folder):

@@ -18,6 +18,7 @@ import pytest
 from engine.sandbox.workloads.images import Image, Images, NoSuchImage
 from engine.sandbox.workloads.place import sweep
 from engine.sandbox.workloads.running import Workload, Workloads
+from tests.waiting import until, waited
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workloads run on Linux and macOS")
 SERVER = """
@@ -149,8 +150,7 @@ def test_how_it_ends_is_told(workloads: Workloads) -> None:
         time.sleep(60)
         """,
     )
-    while not stubborn.lines():
-        time.sleep(0.02)
+    waited(stubborn.lines)
     started = time.monotonic()
     stubborn.stop(grace=0.3)
     assert time.monotonic() - started < 5
@@ -229,10 +229,7 @@ def test_it_ends_when_the_sandbox_is_killed(tmp_path: Path) -> None:
     keeper.kill()
     keeper.wait()
     keeper.stdout.close()
-    deadline = time.monotonic() + 10
-    while _alive(group) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _alive(group)
+    until(lambda: _alive(group), False)
     sweep(tmp_path)
 
 
