@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from engine.cli.progress import FINISHING
 from tests import clients
 
 ROOT = Path(__file__).parents[2]
@@ -151,6 +152,29 @@ class Place:
         self.run("sandbox", "stop", code=None)
 
 
+def read_until(process: subprocess.Popen[str], beginning: str) -> str:
+    """What it printed up to the line that begins so."""
+    output = ""
+    for line in process.stdout or ():
+        output += line
+        if line.startswith(beginning):
+            return output
+    raise AssertionError(f"never printed {beginning!r}:\n{output}")
+
+
+def rest_of(process: subprocess.Popen[str]) -> str:
+    """What it prints from now on."""
+    return process.stdout.read() if process.stdout else ""
+
+
 def interrupt(process: subprocess.Popen[str]) -> None:
     """^C, as a terminal sends it."""
     os.killpg(process.pid, signal.SIGINT)
+
+
+def interrupt_twice(process: subprocess.Popen[str]) -> str:
+    """^C, and again as soon as the first was heard; what it printed meanwhile."""
+    interrupt(process)
+    output = read_until(process, FINISHING)
+    interrupt(process)
+    return output

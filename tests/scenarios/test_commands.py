@@ -8,12 +8,11 @@ import pty
 import re
 import select
 import subprocess
-import time
 
 import pytest
 
 from tests.scenarios.conftest import SMALL
-from tests.scenarios.place import LABCTL, Place, interrupt
+from tests.scenarios.place import LABCTL, Place, interrupt_twice, read_until, rest_of
 
 SLOW = """\
 name: slow
@@ -306,17 +305,11 @@ def test_a_full_disk_under_the_output(small: Place) -> None:
 def test_an_interrupt_in_a_hurry_leaves_at_once_and_loses_nothing(small: Place) -> None:
     (small.folder / "slow.yml").write_text(SLOW)
     with small.start("apply", "slow.yml", "--yes") as applying:
-        output = ""
-        for line in applying.stdout or ():
-            output += line
-            if line.startswith("host: creating"):
-                break
-        interrupt(applying)
-        time.sleep(0.1)
-        interrupt(applying)
-        output += applying.stdout.read() if applying.stdout else ""
-    assert applying.returncode == 130, output
-    assert output.endswith("Stopped at once. Nothing is lost: run the same command again to go on.\n")
+        read_until(applying, "host: creating")
+        interrupt_twice(applying)
+        rest = rest_of(applying)
+    assert applying.returncode == 130, rest
+    assert rest.endswith("Stopped at once. Nothing is lost: run the same command again to go on.\n")
     small.run("apply", "slow.yml", "--yes")
     small.run("plan", "slow.yml", "--detailed-exitcode")
     small.run("destroy", "slow.yml", "--yes")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -26,15 +25,12 @@ vars: {base_lab: base@sandbox}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    place = Place(tmp_path_factory.mktemp("compose") / "work")
+def place(place: Place) -> Place:
+    """A place with one more lab that uses the base, and a class."""
     (place.folder / "playbooks/second.yml").write_text(SECOND)
     (place.folder / "inventory/class.yml").write_text(CLASS)
     (place.folder / "inventory/class.csv").write_text("name\nann\nbob\n")
-    try:
-        yield place
-    finally:
-        place.close()
+    return place
 
 
 @pytest.fixture(scope="module")

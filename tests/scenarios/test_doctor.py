@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.scenarios.jump import BOOK, jump
 from tests.scenarios.place import Place
-from tests.scenarios.test_ssh import LAB
 
 EVERYTHING = [
     "instance",
@@ -33,14 +32,11 @@ EVERYTHING = [
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    place = Place(tmp_path_factory.mktemp("doctor") / "work")
-    try:
-        (place.folder / "jump.yml").write_text(LAB.replace("FORWARD", "false"))
-        place.run("apply", "jump.yml", "--yes")
-        yield place
-    finally:
-        place.close()
+def place(place: Place) -> Place:
+    """A place where the lab was applied."""
+    (place.folder / BOOK).write_text(jump(forward_agent=False))
+    place.run("apply", BOOK, "--yes")
+    return place
 
 
 def last_line(place: Place, host: str) -> str:
@@ -72,20 +68,20 @@ def test_a_rule_that_somebody_took_away(place: Place) -> None:
         "bastion: no rule of its security groups (front) lets any address in to port 22. "
         "To mend it: labctl apply jump.yml --only front"
     )
-    place.run("apply", "jump.yml", "--only", "front", "--yes")
+    place.run("apply", BOOK, "--only", "front", "--yes")
     place.run("doctor", "bastion")
 
 
 def test_a_rule_for_another_address_that_the_playbook_asks_for(place: Place) -> None:
-    place.edit("jump.yml", '"{{ my_ip }}"', "203.0.113.99/32")
+    place.edit(BOOK, '"{{ my_ip }}"', "203.0.113.99/32")
     try:
-        place.run("apply", "jump.yml", "--only", "front", "--yes")
+        place.run("apply", BOOK, "--only", "front", "--yes")
         line = last_line(place, "bastion")
         assert "let 203.0.113.99/32 in to port 22, but not you (" in line
         assert "To mend it: aws ec2 authorize-security-group-ingress --group-id sg-" in line
     finally:
-        place.edit("jump.yml", "203.0.113.99/32", '"{{ my_ip }}"')
-        place.run("apply", "jump.yml", "--yes")
+        place.edit(BOOK, "203.0.113.99/32", '"{{ my_ip }}"')
+        place.run("apply", BOOK, "--yes")
 
 
 def test_the_group_of_a_host_behind_another(place: Place) -> None:
@@ -97,7 +93,7 @@ def test_the_group_of_a_host_behind_another(place: Place) -> None:
         r"private: its security groups \(back\) do not let [\d.]+ in to port 22\. To mend it:", line
     )
     assert line.endswith("labctl apply jump.yml --only back")
-    place.run("apply", "jump.yml", "--yes")
+    place.run("apply", BOOK, "--yes")
 
 
 def test_a_stopped_instance(place: Place) -> None:
@@ -107,7 +103,7 @@ def test_a_stopped_instance(place: Place) -> None:
         line = last_line(place, "private")
         assert re.match(rf"bastion: instance {id} is stop(ped|ping)\. To mend it: labctl apply", line), line
     finally:
-        place.run("apply", "jump.yml", "--yes")
+        place.run("apply", BOOK, "--yes")
     place.run("doctor", "private")
 
 
@@ -123,14 +119,14 @@ def test_a_key_that_others_may_read(place: Place) -> None:
 
 def test_a_wrong_user(place: Place) -> None:
     place.edit(
-        "jump.yml",
+        BOOK,
         'user: ubuntu, key: "{{ key.private_key_file }}", via',
         'user: admin, key: "{{ key.private_key_file }}", via',
     )
     try:
         line = last_line(place, "private")
     finally:
-        place.edit("jump.yml", "user: admin", "user: ubuntu")
+        place.edit(BOOK, "user: admin", "user: ubuntu")
     assert line.startswith("private: it refuses the user admin with ")
     assert line.endswith(
         "and takes the same key for the user ubuntu. To mend it: write ssh: {user: ubuntu} in the playbook"
@@ -186,7 +182,7 @@ def test_an_instance_that_is_gone(place: Place) -> None:
     line = last_line(place, "private")
     assert line.startswith(f"private: instance {id} ")
     assert line.endswith("To mend it: labctl apply jump.yml --only private")
-    place.run("apply", "jump.yml", "--yes")
+    place.run("apply", BOOK, "--yes")
     place.run("doctor", "private")
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import time
-from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.scenarios.place import Place, interrupt
+from tests.scenarios.place import Place, interrupt, interrupt_twice, read_until, rest_of
+from tests.waiting import waited
 
 LAB = """\
 name: small
@@ -54,34 +54,17 @@ resources:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    place = Place(tmp_path_factory.mktemp("failures") / "work")
+def place(place: Place) -> Place:
+    """A place with a lab that works, and one with a host that nobody reaches."""
     (place.folder / "small.yml").write_text(LAB)
     (place.folder / "hidden.yml").write_text(HIDDEN_HOST)
-    try:
-        yield place
-    finally:
-        place.close()
+    return place
 
 
 def aws_inventory(place: Place, endpoint: str) -> str:
     path = place.folder / "inventory/direct.yml"
     path.write_text(f"target: aws\naws: {{region: us-east-1, endpoint_url: '{endpoint}'}}\n")
     return "inventory/direct.yml"
-
-
-def read_until(process: subprocess.Popen[str], beginning: str) -> str:
-    """What it printed up to the line that begins so."""
-    output = ""
-    for line in process.stdout or ():
-        output += line
-        if line.startswith(beginning):
-            return output
-    raise AssertionError(f"never printed {beginning!r}:\n{output}")
-
-
-def rest_of(process: subprocess.Popen[str]) -> str:
-    return process.stdout.read() if process.stdout else ""
 
 
 def closed_port() -> int:
@@ -173,10 +156,7 @@ def test_two_interrupts_stop_at_once_and_lose_nothing(place: Place) -> None:
     with place.start("apply", "small.yml", "--yes") as applying:
         output = read_until(applying, "host: waiting")
         began = time.monotonic()
-        interrupt(applying)
-        time.sleep(0.05)
-        interrupt(applying)
-        output += rest_of(applying)
+        output += interrupt_twice(applying) + rest_of(applying)
     assert applying.returncode == 130, output
     assert time.monotonic() - began < 1
     assert "Stopped at once" in output
@@ -205,10 +185,16 @@ def running(place: Place) -> list[str]:
     return [one["InstanceId"] for reservation in found["Reservations"] for one in reservation["Instances"]]
 
 
+def listens(endpoint: str) -> bool:
+    split = urlsplit(endpoint)
+    with socket.socket() as probe:
+        return probe.connect_ex((split.hostname, split.port)) == 0
+
+
 def test_a_sandbox_that_was_killed(place: Place) -> None:
     place.run("apply", "small.yml", "--yes")
     os.kill(place.json("sandbox", "status")["pid"], signal.SIGKILL)
-    time.sleep(0.3)
+    waited(lambda: not listens(place.sandbox["aws_endpoint"]))
     said = place.run("plan", "small.yml")
     assert "small@sandbox" in said.out
     place.forget_sandbox()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,15 +20,12 @@ SPOILT = {
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    place = Place(tmp_path_factory.mktemp("variants") / "work")
+def place(place: Place) -> Place:
+    """A place in a spoilt environment, whose machines boot fast."""
     place.env.update(SPOILT)
     inventory = "target: sandbox\nsandbox: {boot_seconds: 0.2, ssh_seconds: 0.2}\n"
     (place.folder / "inventory/sandbox.yml").write_text(inventory)
-    try:
-        yield place
-    finally:
-        place.close()
+    return place
 
 
 def given(**variables: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,19 +13,15 @@ PLAYBOOK = "playbooks/hw02.yml"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(place: Place) -> Place:
     """A place with an inventory that reaches the sandbox as if it were AWS, with a user's own keys."""
-    place = Place(tmp_path_factory.mktemp("policy") / "work")
-    try:
-        place.sandbox_endpoint()
-        (place.folder / "inventory/user.yml").write_text(
-            "target: aws\n"
-            f"aws: {{region: us-east-1, endpoint_url: {place.sandbox['aws_endpoint']}}}\n"
-            f"ssh: {{proxy: {place.sandbox['socks_proxy']}}}\n"
-        )
-        yield place
-    finally:
-        place.close()
+    place.sandbox_endpoint()
+    (place.folder / "inventory/user.yml").write_text(
+        "target: aws\n"
+        f"aws: {{region: us-east-1, endpoint_url: {place.sandbox['aws_endpoint']}}}\n"
+        f"ssh: {{proxy: {place.sandbox['socks_proxy']}}}\n"
+    )
+    return place
 
 
 def allow(place: Place, user: str, policy: dict[str, Any]) -> dict[str, str]:

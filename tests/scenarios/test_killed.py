@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios.place import Place
+from tests.scenarios.place import Place, read_until
 from tests.scenarios.relay import Relay
 
 LAB = """\
@@ -60,18 +60,15 @@ LOST = ["CreateVpc", "CreateSubnet", "RunInstances", "TerminateInstances", "Dele
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    place = Place(tmp_path_factory.mktemp("killed") / "work")
+def place(place: Place) -> Place:
+    """A place with a lab of everything, a sandbox that runs, and credentials for it as if it were AWS."""
     (place.folder / "medium.yml").write_text(LAB)
     (place.folder / "inventory/sandbox.yml").write_text(
         "target: sandbox\nsandbox: {boot_seconds: 0.1, ssh_seconds: 0.1}\n"
     )
     place.sandbox_endpoint()
     place.env |= {"AWS_ACCESS_KEY_ID": "labctl", "AWS_SECRET_ACCESS_KEY": "sandbox"}
-    try:
-        yield place
-    finally:
-        place.close()
+    return place
 
 
 @pytest.fixture
@@ -123,12 +120,9 @@ def killed_at(place: Place, relay: Relay, command: str, action: str) -> None:
 
 def killed_when_it_says(place: Place, command: str, line: str) -> None:
     """Run `command` and kill it as soon as it prints `line`."""
-    process = place.start(command, "medium.yml", "--yes")
-    assert process.stdout is not None
-    while not (said := process.stdout.readline()).startswith(line):
-        assert said, f"it never said {line}"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    with place.start(command, "medium.yml", "--yes") as process:
+        read_until(process, line)
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_killed_between_effect_and_answer_again_and_again(place: Place, relay: Relay) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.scenarios.place import Place
-from tests.scenarios.test_ssh import LAB
+from tests.scenarios.jump import BOOK, jump
+from tests.scenarios.place import Place, read_until
 
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 ENTRIES = f"""\
@@ -18,14 +16,10 @@ ENTRIES = f"""\
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    place = Place(tmp_path_factory.mktemp("reboot") / "work")
-    try:
-        book = LAB.replace("FORWARD", "false").replace("outputs:", f"{ENTRIES}outputs:")
-        (place.folder / "jump.yml").write_text(book)
-        yield place
-    finally:
-        place.close()
+def place(place: Place) -> Place:
+    """A place with the lab, and entries that reboot its bastion."""
+    (place.folder / BOOK).write_text(jump(forward_agent=False, entries=ENTRIES))
+    return place
 
 
 def boot_of(place: Place, address: str) -> str:
@@ -33,12 +27,12 @@ def boot_of(place: Place, address: str) -> str:
 
 
 def outputs(place: Place, address: str) -> dict[str, str]:
-    [found] = [one for one in place.json("show", "jump.yml")["resources"] if one["address"] == address]
+    [found] = [one for one in place.json("show", BOOK)["resources"] if one["address"] == address]
     return dict(found["outputs"])
 
 
 def test_others_wait_while_the_bastion_reboots(place: Place) -> None:
-    said = place.run("apply", "jump.yml", "--yes", "--parallel", "8")
+    said = place.run("apply", BOOK, "--yes", "--parallel", "8")
     assert "restarted: rebooting" in said.err
     assert (
         outputs(place, "then")["stdout"]
@@ -46,30 +40,26 @@ def test_others_wait_while_the_bastion_reboots(place: Place) -> None:
         == boot_of(place, "bastion")
     )
     assert all(outputs(place, f"work[{number}]")["stdout"] == "done" for number in range(3))
-    assert "No changes." in place.run("plan", "jump.yml").out
+    assert "No changes." in place.run("plan", BOOK).out
 
 
 def test_it_is_planned_again_when_what_it_hangs_on_changes(place: Place) -> None:
-    place.edit("jump.yml", "ONE", "TWO")
-    planned = place.run("plan", "jump.yml")
+    place.edit(BOOK, "ONE", "TWO")
+    planned = place.run("plan", BOOK)
     assert "restarted reboot: what it reboots for has changed" in planned.out
     before = boot_of(place, "bastion")
-    place.run("apply", "jump.yml", "--yes", "--only", "restarted")
+    place.run("apply", BOOK, "--yes", "--only", "restarted")
     assert boot_of(place, "bastion") != before
 
 
 def test_a_run_that_is_killed_meanwhile_is_gone_on_with(place: Place) -> None:
-    place.edit("jump.yml", "TWO", "THREE")
+    place.edit(BOOK, "TWO", "THREE")
     before = boot_of(place, "bastion")
-    process = place.start("apply", "jump.yml", "--yes", "--only", "restarted")
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "waiting for bastion" in line:
-            break
-    process.kill()
-    process.communicate()
-    place.run("apply", "jump.yml", "--yes", "--only", "restarted")
+    with place.start("apply", BOOK, "--yes", "--only", "restarted") as process:
+        read_until(process, "restarted: waiting for bastion")
+        process.kill()
+    place.run("apply", BOOK, "--yes", "--only", "restarted")
     now = boot_of(place, "bastion")
     assert now != before
     assert outputs(place, "restarted")["boot_id"] == now
-    assert "No changes." in place.run("plan", "jump.yml", "--only", "restarted").out
+    assert "No changes." in place.run("plan", BOOK, "--only", "restarted").out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 
 import pytest
 
@@ -52,14 +51,11 @@ CLOUD = {
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    place = Place(tmp_path_factory.mktemp("recover") / "work")
+def place(place: Place) -> Place:
+    """A place where the lab was applied."""
     (place.folder / "playbooks/lost.yml").write_text(PLAYBOOK)
     place.run("apply", "playbooks/lost.yml", "--yes")
-    try:
-        yield place
-    finally:
-        place.close()
+    return place
 
 
 def lose_the_ledger(place: Place) -> None:

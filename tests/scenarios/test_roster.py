@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.scenarios.place import Place
@@ -35,18 +33,15 @@ NAMES = ("alice", "bob", "carol")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    place = Place(tmp_path_factory.mktemp("roster") / "work")
+def place(place: Place) -> Place:
+    """A place with a lab for each student of a class."""
     (place.folder / "web.yml").write_text(PLAYBOOK)
     (place.folder / "inventory/class.yml").write_text(INVENTORY)
     (place.folder / "inventory/class.csv").write_text(
         "name,size\nalice,t3.micro\nbob,t3.small\ncarol,t3.micro\n"
     )
     place.env["LABCTL_INVENTORY"] = "inventory/class.yml"
-    try:
-        yield place
-    finally:
-        place.close()
+    return place
 
 
 def running(place: Place) -> dict[str, str]:

@@ -9,64 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.scenarios.jump import BOOK, jump
 from tests.scenarios.place import Place
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="OpenSSH's client is not installed")
 
-LAB = """\
-name: jump
-vars: {forward: true}
-resources:
-  - name: vpc
-    ec2_vpc_net: {default: true}
-  - name: inside
-    ec2_vpc_subnet: {vpc_id: "{{ vpc.id }}", cidr: 172.31.200.0/24}
-  - name: front
-    ec2_security_group:
-      group_name: front
-      description: from outside
-      vpc_id: "{{ vpc.id }}"
-      rules: [{proto: tcp, ports: 22, cidr_ip: "{{ my_ip }}"}]
-  - name: back
-    ec2_security_group:
-      group_name: back
-      description: from the bastion
-      vpc_id: "{{ vpc.id }}"
-      rules: [{proto: tcp, ports: 22, group_id: "{{ front.id }}"}]
-  - name: key
-    ec2_key: {key_name: jump, private_key_file: ~/.ssh/jump.pem}
-  - name: bastion
-    ec2_instance:
-      image: ubuntu-22.04
-      instance_type: t3.micro
-      key_name: "{{ key.key_name }}"
-      security_groups: ["{{ front.id }}"]
-      assign_public_ip: true
-    ssh: {user: ubuntu, key: "{{ key.private_key_file }}"}
-  - name: private
-    ec2_instance:
-      image: ubuntu-22.04
-      instance_type: t3.micro
-      key_name: "{{ key.key_name }}"
-      security_groups: ["{{ back.id }}"]
-      vpc_subnet_id: "{{ inside.id }}"
-    ssh: {user: ubuntu, key: "{{ key.private_key_file }}", via: bastion, forward_agent: FORWARD}
-  - name: note
-    host: private
-    copy: {content: "hello", dest: /etc/labctl-note}
-outputs: {private_ip: "{{ private.private_ip }}"}
-"""
-
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    place = Place(tmp_path_factory.mktemp("ssh") / "work")
-    try:
-        (place.folder / "jump.yml").write_text(LAB.replace("FORWARD", "true"))
-        place.run("apply", "jump.yml", "--yes")
-        yield place
-    finally:
-        place.close()
+def place(place: Place) -> Place:
+    """A place where the lab was applied, with the agent forwarded."""
+    (place.folder / BOOK).write_text(jump(forward_agent=True))
+    place.run("apply", BOOK, "--yes")
+    return place
 
 
 def config(place: Place) -> Path:
@@ -106,10 +60,10 @@ def test_plain_ssh_reaches_private_through_the_bastion(place: Place) -> None:
 def test_a_stale_config_is_put_right_by_whoever_looks(place: Place, command: str) -> None:
     right = config(place).read_text()
     config(place).write_text("# where the sandbox listened yesterday\n")
-    place.run(command, "jump.yml")
+    place.run(command, BOOK)
     assert config(place).read_text() == right
     written = config(place).stat().st_mtime_ns
-    place.run(command, "jump.yml")
+    place.run(command, BOOK)
     assert config(place).stat().st_mtime_ns == written
 
 
@@ -146,16 +100,16 @@ def test_without_an_agent_labctl_forwards_one_of_its_own(place: Place) -> None:
 
 
 def test_the_agent_stays_at_home_otherwise(place: Place, agent: str) -> None:
-    playbook = place.folder / "jump.yml"
-    playbook.write_text(LAB.replace("FORWARD", "false"))
+    playbook = place.folder / BOOK
+    playbook.write_text(jump(forward_agent=False))
     try:
-        place.run("apply", "jump.yml", "--yes")
+        place.run("apply", BOOK, "--yes")
         assert ssh(place, "private", "ssh-add -l", agent=agent).returncode == 2
         said = place.run("ssh", "private", "ssh-add -l", env={"SSH_AUTH_SOCK": agent}, code=2)
         assert "SHA256:" not in said.all
     finally:
-        playbook.write_text(LAB.replace("FORWARD", "true"))
-        place.run("apply", "jump.yml", "--yes")
+        playbook.write_text(jump(forward_agent=True))
+        place.run("apply", BOOK, "--yes")
 
 
 def test_nothing_of_it_touches_the_users_own_known_hosts(place: Place) -> None:
