@@ -619,6 +619,6 @@ class TestTheWhole:
                 f"      vpc_id: '{{{{ vpc.id }}}}', description: 'x{{{{ vpc.id | upper }}}}{number}'}}}}"
             )
         lines += ["  - name: many", "    loop: 500", "    ec2_key: {key_name: 'k{{ item }}{{ sg1.id }}'}"]
-        start = time.monotonic()
+        start = time.process_time()
         assert len(desk.lab("\n".join(lines)).resources) == 1001
-        assert time.monotonic() - start < 15
+        assert time.process_time() - start < 15

@@ -264,9 +264,9 @@ class TestWhatIsRefused:
         ],
     )
     def test_what_could_harm(self, text: str) -> None:
-        start = time.monotonic()
+        start = time.process_time()
         assert refused(text, x="x", row=[1], table={})
-        assert time.monotonic() - start < 2
+        assert time.process_time() - start < 2
 
 
 class TestReferences:
@@ -347,10 +347,10 @@ class TestConstruct:
 
 def test_a_template_is_compiled_once() -> None:
     one = scope(x="abc")
-    start = time.monotonic()
+    start = time.process_time()
     for _ in range(3000):
         fill(Template("{{ x | upper | replace('A', 'B') }}-{{ x }}"), one)
-    assert time.monotonic() - start < 3
+    assert time.process_time() - start < 3
 
 
 BOMBS = [
