@@ -110,6 +110,11 @@ class Place:
         self.forget_sandbox()
         return str(self.sandbox["aws_endpoint"])
 
+    def restart_sandbox(self) -> None:
+        """Stop it, and start it again."""
+        self.run("sandbox", "stop")
+        self.sandbox_endpoint()
+
     def forget_sandbox(self) -> None:
         """Ask anew where it listens: it was started again."""
         self.__dict__.pop("sandbox", None)

@@ -115,9 +115,7 @@ def test_the_quota_is_asked_for_once(place: Place) -> None:
 
 
 def test_all_of_it_is_there_after_a_restart_of_the_sandbox(place: Place) -> None:
-    place.run("sandbox", "stop")
-    place.run("sandbox", "start")
-    place.forget_sandbox()
+    place.restart_sandbox()
     assert "No changes." in place.run("plan", PLAYBOOK, *EMAIL).out
 
 

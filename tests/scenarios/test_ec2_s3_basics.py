@@ -69,9 +69,7 @@ def test_private_public_stopped_terminated_gone(place: Place) -> None:
     )
     assert "403" in place.curl(told["url"], "-i", "-X", "PUT", "-d", "mine").stdout, "nobody may write"
 
-    place.run("sandbox", "stop")
-    place.run("sandbox", "start")
-    place.forget_sandbox()
+    place.restart_sandbox()
     assert f"Hello from {LAB}." in place.curl(told["url"]).stdout, "a restart forgets nothing"
 
     place.run("apply", PLAYBOOK, "--yes", "-e", "instance=stopped")

@@ -72,9 +72,7 @@ def test_what_somebody_took_away_is_put_back(place: Place) -> None:
 
 
 def test_it_answers_after_a_restart_of_the_sandbox(place: Place) -> None:
-    place.run("sandbox", "stop")
-    place.run("sandbox", "start")
-    place.forget_sandbox()
+    place.restart_sandbox()
     assert "All 2 checks passed." in place.run("check").out
 
 

@@ -67,9 +67,7 @@ def test_a_notebook_is_stopped_by_one_variable(place: Place) -> None:
 
 
 def test_the_endpoint_answers_after_a_restart_of_the_sandbox(place: Place) -> None:
-    place.run("sandbox", "stop")
-    place.run("sandbox", "start")
-    place.forget_sandbox()
+    place.restart_sandbox()
     assert "All 2 checks passed." in place.run("check").out
 
 

@@ -1,4 +1,3 @@
-import contextlib
 import io
 import json
 import tarfile
@@ -8,15 +7,9 @@ import pytest
 
 from engine.sandbox.machines.dockerfile import Context, DockerfileError, expand, parse
 from engine.sandbox.machines.go_template import TemplateError, render
-from tests.unit.machine_bench import DOCKER, Bench
+from tests.unit.machine_bench import DOCKER
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def make(tmp_path):
-    with contextlib.ExitStack() as stack:
-        yield lambda *a, **kw: stack.enter_context(contextlib.closing(Bench(tmp_path, *a, **kw)))
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 import base64
-import contextlib
 
 import pytest
-
-from tests.unit.machine_bench import Bench
 
 BOOT = (
     'exec sudo -n -H sh -c \'echo "labctl $$"; labctl_script=$(cat); '
@@ -13,17 +10,6 @@ RAW = (
     'exec sudo -n -H sh -c \'echo "labctl $$"; IFS= read -r n; '
     's=$(dd bs="$n" count=1 iflag=fullblock 2>/dev/null); eval "$s"\''
 )
-
-
-@pytest.fixture
-def make(tmp_path):
-    with contextlib.ExitStack() as stack:
-        yield lambda *a, **kw: stack.enter_context(contextlib.closing(Bench(tmp_path, *a, **kw)))
-
-
-@pytest.fixture
-def bench(make):
-    return make()
 
 
 def test_status_output_and_errors_are_exact(bench):

@@ -1,9 +1,3 @@
-import contextlib
-
-import pytest
-
-from tests.unit.machine_bench import Bench
-
 UNIT = """[Unit]
 Description=Forward
 [Service]
@@ -15,17 +9,6 @@ ExecStop=/usr/sbin/iptables -t nat -D POSTROUTING -s 10.0.0.0/24 ! -d 10.0.0.0/2
 [Install]
 WantedBy=multi-user.target
 """
-
-
-@pytest.fixture
-def make(tmp_path):
-    with contextlib.ExitStack() as stack:
-        yield lambda *a, **kw: stack.enter_context(contextlib.closing(Bench(tmp_path, *a, **kw)))
-
-
-@pytest.fixture
-def bench(make):
-    return make()
 
 
 def test_packages_need_lists_first(bench):
