@@ -180,29 +180,36 @@ def a_place(folder: Path) -> Iterator[ContainerPlace]:
         place.close()
 
 
-ONE_HOST = """
-name: one
+_WITH_HOST = """
+name: NAME
 resources:
   - name: vpc
     ec2_vpc_net: {default: true}
   - name: group
     ec2_security_group:
-      group_name: one
-      description: one
+      group_name: NAME
+      description: NAME
       vpc_id: "{{ vpc.id }}"
       rules: [{proto: tcp, ports: 22, cidr_ip: "{{ my_ip }}"}]
   - name: key
-    ec2_key: {key_name: one, private_key_file: "~/.ssh/one.pem"}
+    ec2_key: {key_name: NAME, private_key_file: "~/.ssh/NAME.pem"}
   - name: here
-    ec2_instance:
+    ec2_instance: &instance
       image: ubuntu-22.04
       instance_type: t2.micro
       key_name: "{{ key.key_name }}"
       security_groups: ["{{ group.id }}"]
       assign_public_ip: true
     ssh: {user: ubuntu, key: "{{ key.private_key_file }}"}
-outputs: {address: "{{ here.public_ip }}"}
 """
+
+
+def with_host(name: str, rest: str) -> str:
+    """A playbook with a host `here`, and then `rest`; `*instance` is there what the host is like."""
+    return _WITH_HOST.replace("NAME", name) + rest
+
+
+ONE_HOST = with_host("one", 'outputs: {address: "{{ here.public_ip }}"}\n')
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.hosts.containers import ContainerPlace, a_place, docker
+from tests.hosts.containers import ContainerPlace, a_place, docker, with_host
 from tests.hosts.servers import keygen
 from tests.scenarios.place import Said
 
@@ -21,27 +21,9 @@ LAB = "boot@sandbox"
 BOOK = "boot.yml"
 LET_GO = "pkill -f '[u]nattended-upgrade'"
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
-BASE = """
-name: boot
-resources:
-  - name: vpc
-    ec2_vpc_net: {default: true}
-  - name: group
-    ec2_security_group:
-      group_name: boot
-      description: boot
-      vpc_id: "{{ vpc.id }}"
-      rules: [{proto: tcp, ports: 22, cidr_ip: "{{ my_ip }}"}]
-  - name: key
-    ec2_key: {key_name: boot, private_key_file: "~/.ssh/boot.pem"}
-  - name: here
-    ec2_instance: &instance
-      image: ubuntu-22.04
-      instance_type: t2.micro
-      key_name: "{{ key.key_name }}"
-      security_groups: ["{{ group.id }}"]
-      assign_public_ip: true
-    ssh: {user: ubuntu, key: "{{ key.private_key_file }}"}
+BASE = with_host(
+    "boot",
+    """\
   - name: slow
     ec2_instance:
       <<: *instance
@@ -64,7 +46,8 @@ resources:
 outputs: {address: "{{ here.public_ip }}", told_by_slow: "{{ on_slow.stdout }}"}
 checks:
   - {name: the login user may use Docker, host: here, command: docker ps}
-"""
+""",
+)
 
 
 class Boot:
