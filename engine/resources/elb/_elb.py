@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator
@@ -11,13 +11,15 @@ from pydantic import AfterValidator
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, tags_of, widened
 from engine.errors import StepFailed
-from engine.resources.aws._aws import set_ones
+from engine.resources.aws._aws import insist, set_ones
 from engine.resources.aws._tagging import Tagged, Tagging
 
 if TYPE_CHECKING:
     from engine.resource import Resource
     from engine.world import World
 
+_SETTLES: Final = 15.0
+"""Seconds that ELB is given to see subnets, groups and VPCs that were made a moment ago."""
 _TAGS_A_REQUEST: Final = 20
 """The most things that DescribeTags takes."""
 _NAME: Final = re.compile(r"(?!internal-)[A-Za-z0-9](?:[A-Za-z0-9-]{0,30}[A-Za-z0-9])?")
@@ -53,6 +55,17 @@ def ask(world: World, operation: str, **params: Any) -> dict[str, Any]:
     A parameter that is None is left out.
     """
     return world.aws.call("elbv2", operation, retry=True, **set_ones(params))
+
+
+def make(world: World, operation: str, late: Callable[[AwsError], bool], **params: Any) -> dict[str, Any]:
+    """A create with all tags, sent again while it is refused as `late`: not yet seen is what it refers to."""
+    return insist(
+        world,
+        lambda: ask(world, operation, Tags=new_tags(world), **params),
+        late,
+        what="AWS to see what was just made",
+        timeout=_SETTLES,
+    )
 
 
 def attributes_request(resource: Resource, keys: Mapping[str, str], names: Set[str]) -> list[dict[str, str]]:

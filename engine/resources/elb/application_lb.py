@@ -14,13 +14,14 @@ from engine.errors import StepFailed
 from engine.refs import Unknown, holds_unknown
 from engine.resource import Fixed, Id, Output, Place, Unread, Values, plain
 from engine.resources.aws import _prices
-from engine.resources.aws._aws import finish, insist, seconds, service_linked_role
+from engine.resources.aws._aws import finish, seconds, service_linked_role
 from engine.resources.elb._elb import (
     InElb,
     Name,
     ask,
     attributes_request,
     found,
+    make,
     new_tags,
     of_ours,
     refuse_another,
@@ -157,13 +158,7 @@ class ElbApplicationLb(InElb):
         refuse_another(
             world, "describe_load_balancers", "LoadBalancers", "LoadBalancerArn", self.name, "load balancer"
         )
-        answer = insist(
-            world,
-            lambda: ask(world, "create_load_balancer", Tags=new_tags(world), **self._request()),
-            lambda error: error.code in {"SubnetNotFound", "InvalidSecurityGroup"},
-            what="AWS to see what was just made",
-            timeout=15.0,
-        )
+        answer = make(world, "create_load_balancer", _late, **self._request())
         id = str(answer["LoadBalancers"][0]["LoadBalancerArn"])
         finish(world, id, lambda: self._complete(world, id))
         return id
@@ -365,6 +360,10 @@ class ElbApplicationLb(InElb):
             return None
         public = len(self.subnets) if self.scheme == "internet-facing" else 0
         return _HOURLY + public * _prices.PUBLIC_IPV4
+
+
+def _late(error: AwsError) -> bool:
+    return error.code in {"SubnetNotFound", "InvalidSecurityGroup"}
 
 
 def _listeners(world: World, id: str) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from engine.resources.elb._elb import (
     ask,
     attributes_request,
     found,
-    new_tags,
+    make,
     of_ours,
     refuse_another,
 )
@@ -159,13 +159,7 @@ class ElbTargetGroup(InElb):
         refuse_another(
             world, "describe_target_groups", "TargetGroups", "TargetGroupArn", self.name, "target group"
         )
-        answer = insist(
-            world,
-            lambda: ask(world, "create_target_group", Tags=new_tags(world), **self._request()),
-            lambda error: error.code == "ValidationError" and "is not found" in error.said,
-            what="AWS to see what was just made",
-            timeout=15.0,
-        )
+        answer = make(world, "create_target_group", _late, **self._request())
         id = str(answer["TargetGroups"][0]["TargetGroupArn"])
         finish(world, id, lambda: self._complete(world, id))
         return id
@@ -292,6 +286,10 @@ class ElbTargetGroup(InElb):
             targets = json_word(_targets_request(plain(self.targets)))
             lines.append(f"aws elbv2 register-targets {own} --targets {targets}")
         return lines
+
+
+def _late(error: AwsError) -> bool:
+    return error.code == "ValidationError" and "is not found" in error.said
 
 
 def _is_port(text: str | int) -> bool:
