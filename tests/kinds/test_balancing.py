@@ -350,6 +350,13 @@ def test_commands_of_a_create_do_each_thing_once() -> None:
     assert '"VPCZoneIdentifier": "\'"${NET_A_ID},${NET_B_ID}"\'"' in line
 
 
+def test_commands_name_the_variable_of_an_attribute_that_is_not_known_yet() -> None:
+    later = Unknown(frozenset({Ref("other", "seconds")}), "{{ other.seconds }}")
+    group = ElbTargetGroup.model_validate({"name": "web", "vpc_id": "vpc-1", "slow_start": later}).at("web")
+    _, attributes = group.as_commands("create", None)
+    assert '"Value": "\'"$OTHER_SECONDS"\'"' in attributes
+
+
 def test_commands_replace_instances_as_apply_does() -> None:
     group = AutoscalingGroup.model_validate(
         {

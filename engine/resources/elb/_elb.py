@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 from engine.aws.errors import AwsError
 from engine.aws.tags import is_made_by, narrow, tag_list, tags_for, tags_of, widened
 from engine.errors import StepFailed
+from engine.refs import Unknown
 from engine.resources.aws._aws import insist, set_ones
 from engine.resources.aws._tagging import Tagged, Tagging
 
@@ -68,10 +69,13 @@ def make(world: World, operation: str, late: Callable[[AwsError], bool], **param
     )
 
 
-def attributes_request(resource: Resource, keys: Mapping[str, str], names: Set[str]) -> list[dict[str, str]]:
+def attributes_request(resource: Resource, keys: Mapping[str, str], names: Set[str]) -> list[dict[str, Any]]:
     """The Attributes of ELB's requests for the fields `names` that are set; `keys` has ELB's name of each."""
-    given = {key: getattr(resource, name) for name, key in keys.items() if name in names}
-    return [{"Key": key, "Value": str(value).lower()} for key, value in given.items() if value is not None]
+    given = set_ones({key: getattr(resource, name) for name, key in keys.items() if name in names})
+    return [
+        {"Key": key, "Value": value if isinstance(value, Unknown) else str(value).lower()}
+        for key, value in given.items()
+    ]
 
 
 def tags_by_arn(world: World, arns: Sequence[str]) -> dict[str, dict[str, str]]:
