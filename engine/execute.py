@@ -31,7 +31,7 @@ from engine.ledger import Ledger
 from engine.on_host import OnHost
 from engine.resource import Resource, Values
 from engine.slots import Slots
-from engine.turns import Turns, host_of
+from engine.turns import Turns, busy_host
 from engine.verbs import Did, Settled, Task
 from engine.world import World
 
@@ -157,7 +157,7 @@ class _Run:
                 self.wants_slot = True
                 return
             self.turns.begin(step)
-            host = host_of(step)
+            host = busy_host(step)
             if host is not None and self.seen.get(host, (step,))[0] != step:
                 del self.seen[host]
             self._start(step)
@@ -305,17 +305,17 @@ class _Run:
         wish = digests(resource, self.ledger.key)
         again = old is not None and old.id is None and old.token and old.digests.get(WHOLE) == wish.get(WHOLE)
         token = old.token if old is not None and again else new_token()
-        on_host = isinstance(resource, OnHost)
+        id = resource.natural_id() if isinstance(resource, OnHost) else None
         entry = Entry(
             declared.address,
             declared.kind.kind,
-            resource.natural_id() if isinstance(resource, OnHost) else None,
+            id,
             token,
             resource.foreseen() or "",
             needs=declared.needs,
             host=declared.host,
             # One with an id is looked at by the next plan, which must not take wishes for deeds.
-            digests={} if on_host else wish,
+            digests=wish if id is None else {},
             set_fields=tuple(sorted(resource.model_fields_set)),
             tags=self.books.tags(declared),
             retain=declared.retain,
@@ -337,7 +337,7 @@ class _Run:
         self, step: Step, verb: Callable[[Task], Did], task: Task, then: Callable[[Did], None]
     ) -> None:
         """Have a worker carry out `verb`; on a host, the look at what comes next there goes along."""
-        host = host_of(step)
+        host = busy_host(step)
         following = self._next_on(host) if host is not None and issubclass(task.kind, OnHost) else None
         if following is None or host is None:
             self._work(step, partial(verb, task), then)

@@ -30,7 +30,7 @@ class Turns:
         """The step that may begin now; None where there is none."""
         while self._ready:
             step = self._steps[self._ready[0]]
-            host = host_of(step)
+            host = busy_host(step)
             if host is None or host not in self._busy:
                 return step
             heapq.heappush(self._blocked.setdefault(host, []), heapq.heappop(self._ready))
@@ -39,13 +39,13 @@ class Turns:
     def begin(self, step: Step) -> None:
         """The step that `next` gave begins."""
         heapq.heappop(self._ready)
-        host = host_of(step)
+        host = busy_host(step)
         if host is not None:
             self._busy.add(host)
 
     def end(self, step: Step, *, done: bool) -> None:
         """The step has ended; only where it is `done` may what waits for it begin."""
-        host = host_of(step)
+        host = busy_host(step)
         if host is not None:
             self._busy.discard(host)
             if self._blocked.get(host):
@@ -63,7 +63,7 @@ class Turns:
         return self._steps[waiting[0]] if waiting else None
 
 
-def host_of(step: Step) -> str | None:
+def busy_host(step: Step) -> str | None:
     """The host that the step keeps busy.
 
     Scripts on one host run in turn, so others need not wait for a slot.

@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from engine.masking import MASK
 from engine.refs import Template, Unknown
 
-SENSITIVE = "(sensitive)"
+SENSITIVE = MASK
 
 _BARE = re.compile(r"[^\s\[\]{},#\"'](?:[^\n\r\t,\[\]{}\"]*[^\s\[\]{},\"])?")
 
