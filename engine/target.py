@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from engine.world import World
+from engine.world import World, silent
 
 if TYPE_CHECKING:
     from engine.aws import Aws
@@ -31,10 +31,6 @@ _OWN_FILES: Final = ("known_hosts", "ssh_config", "run.log")
 """What lies in a lab's folder; a student may be called like it."""
 
 
-def _silent(text: str) -> None:
-    return None
-
-
 @dataclass(frozen=True)
 class Access:
     """How one target is reached, shared by all labs that act on it."""
@@ -46,7 +42,7 @@ class Access:
     """The Docker Engine that builds images; None for the usual one."""
 
 
-def open_target(target: Target, *, say: Callable[[str], None] = _silent) -> Access:
+def open_target(target: Target, *, say: Callable[[str], None] = silent) -> Access:
     """The way to `target`; starts the sandbox if that is where it is. Asks AWS nothing."""
     from engine.aws import Aws
     from engine.docker import Docker
@@ -71,7 +67,7 @@ def open_world(
     *,
     log: RunLog | None = None,
     access: Access | None = None,
-    say: Callable[[str], None] = _silent,
+    say: Callable[[str], None] = silent,
     passphrases: Passphrases | None = None,
 ) -> World:
     """The world of `lab`, through `access` where labs share one; its hosts' files lie in its own folder."""

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from engine.hosts import Hosts
 
 
-def _silent(text: str) -> None:
-    return None
+def silent(text: str) -> None:
+    """Nobody hears what is said."""
 
 
-def _never() -> bool:
+def never() -> bool:
+    """Nobody wants to stop."""
     return False
 
 
@@ -35,11 +36,11 @@ class Job:
     """Seconds that the playbook allows the step; None for the kind's own deadline."""
     host: str | None = None
     """The address of the host the resource lives on."""
-    say: Callable[[str], None] = _silent
+    say: Callable[[str], None] = silent
     """Tells the user what a long step is waiting for."""
     quiet: bool = False
     """`no_log`: scripts and what they print stay out of logs and messages."""
-    stopped: Callable[[], bool] = _never
+    stopped: Callable[[], bool] = never
     """Whether the user wants to stop: what only waits, with nothing sent yet, then raises Interrupted."""
 
 

@@ -13,6 +13,7 @@ from engine.aws import clients
 from engine.aws.errors import FAULTS, THROTTLED, AwsError, refusal
 from engine.aws.turning import Turning
 from engine.errors import LabctlError, LostAnswer, StepFailed, Unreachable
+from engine.world import silent
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -25,10 +26,6 @@ _ATTEMPTS: Final = 10
 """For requests that AWS turned away because there were too many: half a minute to a minute in all."""
 _ATTEMPTS_AFTER_FAULTS: Final = 4
 _SLOWEST: Final = 10.0
-
-
-def _silent(text: str) -> None:
-    return None
 
 
 class Aws:
@@ -154,7 +151,7 @@ class Aws:
         *,
         what: str,
         timeout: float,
-        say: Callable[[str], None] = _silent,
+        say: Callable[[str], None] = silent,
     ) -> T:
         """Ask `check` until it gives something, at growing intervals of 0.2 to 5 seconds.
 

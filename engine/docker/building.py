@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.errors import StepFailed, Unreachable
+from engine.world import silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,10 +23,6 @@ _START: Final = (
     "start Docker Desktop, or on Linux: sudo systemctl start docker. DOCKER_HOST, or `docker: {host: …}` "
     "in the inventory, names another"
 )
-
-
-def _silent(text: str) -> None:
-    return None
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Docker:
         platform: str | None = None,
         target: str | None = None,
         labels: Mapping[str, str] | None = None,
-        say: Callable[[str], None] = _silent,
+        say: Callable[[str], None] = silent,
     ) -> str:
         """Builds the tar archive `context` and names the image `name`; its id. The one before it goes.
 

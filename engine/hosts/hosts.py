@@ -16,8 +16,9 @@ from engine.hosts.host import Host
 from engine.hosts.known_hosts import KnownHosts, parse_keys, write_private
 from engine.hosts.spec import HostSpec, alias
 from engine.hosts.user_config import UserConfig, known_keys
-from engine.hosts.waiting import Patience, never, once, until_there
+from engine.hosts.waiting import Patience, once, until_there
 from engine.hosts.wire import SAY
+from engine.world import never, silent
 
 if TYPE_CHECKING:
     from paramiko.transport import Transport
@@ -47,10 +48,6 @@ status=$?
 tail -n 15 /var/log/cloud-init-output.log 2>/dev/null
 exit 1
 """
-
-
-def _silent(text: str) -> None:
-    return None
 
 
 def _says(path: Path, text: str) -> bool:
@@ -139,7 +136,7 @@ class Hosts:
         self,
         name: str,
         *,
-        say: Callable[[str], None] = _silent,
+        say: Callable[[str], None] = silent,
         timeout: float | None = None,
         stopped: Callable[[], bool] | None = None,
     ) -> Host:
@@ -219,7 +216,7 @@ class Hosts:
             return self._bridge(spec, lambda via: self.glance(via, timeout=timeout))
 
         try:
-            self._attempt(place, _silent, timeout, bridge).close()
+            self._attempt(place, silent, timeout, bridge).close()
         except (Setback, HostUnreachable):
             return False
         return True
@@ -265,7 +262,7 @@ class Hosts:
         host = Host(
             spec.name,
             spec.user,
-            lambda: self._wait(place, Patience(_AGAIN), _silent),
+            lambda: self._wait(place, Patience(_AGAIN), silent),
             forwarding=Forwarding(spec.key) if spec.forward_agent else None,
             log=self._log,
         )
@@ -297,7 +294,7 @@ class Hosts:
         def bridge() -> Transport:
             return self._bridge(place.spec, lambda via: self.glance(via, timeout=timeout))
 
-        return once(place.spec, lambda: self._attempt(place, _silent, timeout, bridge))
+        return once(place.spec, lambda: self._attempt(place, silent, timeout, bridge))
 
     def _attempt(
         self,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from engine.errors import HostUnreachable, Interrupted
 from engine.hosts.connect import STAGES, Setback
+from engine.world import never
 
 if TYPE_CHECKING:
     from engine.hosts.spec import HostSpec
@@ -28,11 +29,6 @@ _SHUT_OUT: Final = 60.0
 """Seconds to go on although the network keeps the caller out: rules may still be on their way."""
 _ASK_NETWORK_EVERY: Final = 15.0
 _GLANCE_AT_STOP: Final = 0.1
-
-
-def never() -> bool:
-    """Nobody wants to stop."""
-    return False
 
 
 @dataclass(frozen=True)
