@@ -45,7 +45,7 @@ async def _run_here(
     stdin: asyncssh.SSHReader[bytes], stdout: asyncssh.SSHWriter[bytes], stderr: asyncssh.SSHWriter[bytes]
 ) -> None:
     process = await asyncio.create_subprocess_shell(
-        stdout.get_extra_info("command") or stdout.channel.get_command() or "exit",
+        stdout.channel.get_command() or "exit",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -71,6 +71,14 @@ def served(server: Stubborn) -> Iterator[Callable[[], paramiko.Transport]]:
             there, server_factory=lambda: server, server_host_keys=[key], encoding=None
         )
 
+    async def end(connection: asyncssh.SSHServerConnection) -> None:
+        connection.abort()
+        await connection.wait_closed()
+        unanswered = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in unanswered:
+            task.cancel()
+        await asyncio.gather(*unanswered, return_exceptions=True)
+
     serving = asyncio.run_coroutine_threadsafe(serve(), loop)
 
     def dial() -> paramiko.Transport:
@@ -81,9 +89,7 @@ def served(server: Stubborn) -> Iterator[Callable[[], paramiko.Transport]]:
 
     try:
         yield dial
-        connection = serving.result(QUICK)
-        connection.abort()
-        carried_out(connection.wait_closed())
+        carried_out(end(serving.result(QUICK)))
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(QUICK)
