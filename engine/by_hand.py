@@ -8,10 +8,11 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from types import UnionType
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from engine.change import Change, FieldChange
-from engine.refs import Ref, Unknown, unknowns
+from engine.refs import UNKNOWN, Ref, Unknown, holds_unknown, unknowns
 from engine.resource import Beside, Resource
 from engine.tags import FIELD as TAGS
 
@@ -168,7 +169,41 @@ def commands(
             return retag
     beside = Beside(there if verb == "update" else {}, needed, kinds_at or {})
     resource = change.wanted.at(change.address, beside)
-    return [*retag, *resource.as_commands(verb, id if verb == "update" else None, changed)]
+    hidden = _hidden(resource)
+    lines = [] if hidden else resource.as_commands(verb, id if verb == "update" else None, changed)
+    if hidden or any(str(UNKNOWN) in line for line in lines):
+        lines = [_not_yet(name, value) for name, value in (hidden or _unknown_in(resource)).items()]
+    return [*retag, *lines]
+
+
+def _hidden(resource: Resource) -> dict[str, Any]:
+    """The fields that are not known yet, and that no variable of a shell can stand for."""
+    return {
+        name: value
+        for name, value in _unknown_in(resource).items()
+        if isinstance(value, Unknown) and not _fits_a_word(type(resource).model_fields[name].annotation)
+    }
+
+
+def _unknown_in(resource: Resource) -> dict[str, Any]:
+    given = {name: getattr(resource, name) for name in type(resource).model_fields}
+    return {name: value for name, value in given.items() if holds_unknown(value)}
+
+
+def _not_yet(field: str, value: Any) -> str:
+    """A comment in place of commands that nobody could type."""
+    refs = sorted({ref for each in unknowns(value) for ref in each.refs})
+    until = " and ".join(sorted({ref.address for ref in refs})) or "apply"
+    return f"# {field} is not known before {until}; labctl plan --as-commands has the commands then"
+
+
+def _fits_a_word(annotation: Any) -> bool:
+    """Whether a type takes text or whole numbers, whatever else it may take."""
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType, Annotated):
+        parts = get_args(annotation)
+        return any(map(_fits_a_word, parts[:1] if origin is Annotated else parts))
+    return annotation in (str, int, bool, Any)
 
 
 def _retagged(

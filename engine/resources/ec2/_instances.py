@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from engine.aws.errors import AwsError
 from engine.aws.tags import seen_tags, values_filter
+from engine.by_hand import reference
 from engine.errors import StepFailed
+from engine.refs import Unknown
 from engine.resource import Values
 from engine.resources.aws._aws import seconds
 from engine.resources.ec2._ec2 import ask, instances, make, quietly
@@ -55,6 +57,16 @@ def as_told(instance: Mapping[str, Any]) -> Values:
         "state": state,
         "running": state in {"pending", "running"},
     }
+
+
+def profile_request(profile: str | Unknown | None) -> dict[str, Any] | None:
+    """An instance profile in the form of AWS's requests; it may be named by its name or its ARN."""
+    if profile is None:
+        return None
+    if isinstance(profile, Unknown):
+        named = reference(profile)
+        return {"Arn" if named is not None and named.output == "arn" else "Name": profile}
+    return {"Arn" if profile.startswith("arn:") else "Name": profile}
 
 
 def set_profile(world: World, id: str, profile: Mapping[str, str] | None) -> None:

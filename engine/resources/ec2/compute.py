@@ -10,14 +10,14 @@ from pydantic import Field, field_validator, model_validator
 
 from engine.aws.tags import made_by, tag_specifications
 from engine.by_hand import assign, aws, filled, itself, json_word, options, told, variable, word
-from engine.refs import Unknown
+from engine.refs import Unknown, unknowns
 from engine.resource import Fixed, Id, Machine, Output, Place, Unread, Values, plain
 from engine.resources.aws import _prices
 from engine.resources.aws._aws import finish, iam_actions, seconds
 from engine.resources.ec2._contact import examine, explain, host_keys, not_ready, shut_out
 from engine.resources.ec2._ec2 import InEc2, ask, instances, instances_where, make, once_seen, quietly
 from engine.resources.ec2._images import image_id, root_device
-from engine.resources.ec2._instances import as_told, set_profile, stop, until
+from engine.resources.ec2._instances import as_told, profile_request, set_profile, stop, until
 from engine.resources.ec2._metadata import MetadataOptions, metadata_request
 from engine.resources.ec2._volumes import grow_root
 
@@ -198,7 +198,7 @@ class Ec2Instance(InEc2):
             "MetadataOptions": metadata_request(self.metadata_options),
             "KeyName": self.key_name,
             "UserData": self.user_data,
-            "IamInstanceProfile": _profile(self.iam_instance_profile),
+            "IamInstanceProfile": profile_request(self.iam_instance_profile),
             "EbsOptimized": self.ebs_optimized,
             "DisableApiTermination": self.termination_protection or None,
             "InstanceInitiatedShutdownBehavior": self.instance_initiated_shutdown_behavior,
@@ -311,7 +311,7 @@ class Ec2Instance(InEc2):
             credits = [{"InstanceId": id, "CpuCredits": self.cpu_credits}]
             ask(world, "modify_instance_credit_specification", InstanceCreditSpecifications=credits)
         if "iam_instance_profile" in changed:
-            set_profile(world, id, _profile(self.iam_instance_profile))
+            set_profile(world, id, profile_request(self.iam_instance_profile))
 
     @classmethod
     def parts(cls, there: Values) -> list[str]:
@@ -360,7 +360,7 @@ class Ec2Instance(InEc2):
             private_ip_address=self.private_ip_address,
             placement=_pairs(AvailabilityZone=self.availability_zone),
             user_data=self.user_data,
-            iam_instance_profile=_pairs(**(_profile(self.iam_instance_profile) or {})),
+            iam_instance_profile=_pairs(**(profile_request(self.iam_instance_profile) or {})),
             ebs_optimized=self.ebs_optimized is True,
             credit_specification=_pairs(CpuCredits=self.cpu_credits),
             disable_api_termination=self.termination_protection is True,
@@ -455,7 +455,7 @@ class Ec2Instance(InEc2):
         return lines
 
     def _profile_by_hand(self, own: str) -> list[str]:
-        profile = _pairs(**(_profile(self.iam_instance_profile) or {}))
+        profile = _pairs(**(profile_request(self.iam_instance_profile) or {}))
         held = self._beside.there.get("iam_instance_profile")
         links = f"aws ec2 describe-iam-instance-profile-associations --filters Name=instance-id,Values={own}"
         query = "--query 'IamInstanceProfileAssociations[0].AssociationId' --output text"
@@ -496,9 +496,18 @@ class Ec2Instance(InEc2):
         )
 
 
-def _pairs(**given: Any) -> str | None:
+def _pairs(**given: Any) -> str | Unknown | None:
     """The shorthand of the AWS command line, `Name=value,Name=value`; None where nothing is given."""
-    return ",".join(f"{name}={value}" for name, value in given.items() if value is not None) or None
+    there = {name: value for name, value in given.items() if value is not None}
+    text = ",".join(f"{name}={_template(value)}" for name, value in there.items())
+    refs = frozenset(ref for value in unknowns(there) for ref in value.refs)
+    return Unknown(refs, text) if refs else text or None
+
+
+def _template(value: Any) -> Any:
+    if not isinstance(value, Unknown):
+        return value
+    return value.text or "".join(f"{{{{ {ref} }}}}" for ref in sorted(value.refs)[:1])
 
 
 def _stopped_by_hand(own: str) -> list[str]:
@@ -506,9 +515,3 @@ def _stopped_by_hand(own: str) -> list[str]:
         f"aws ec2 stop-instances --instance-ids {own}",
         f"aws ec2 wait instance-stopped --instance-ids {own}",
     ]
-
-
-def _profile(name: str | None) -> dict[str, str] | None:
-    if name is None:
-        return None
-    return {"Arn": name} if name.startswith("arn:") else {"Name": name}

@@ -17,6 +17,7 @@ from engine.resource import Fields, Fixed, Id, Output, Values, plain
 from engine.resources.aws._aws import shaped
 from engine.resources.ec2._ec2 import InEc2, ask, found, make, quietly
 from engine.resources.ec2._images import image_id
+from engine.resources.ec2._instances import profile_request
 from engine.resources.ec2._metadata import LaunchMetadataOptions, metadata_request, metadata_words
 
 if TYPE_CHECKING:
@@ -209,14 +210,13 @@ class Ec2LaunchTemplate(InEc2):
 
     def _data(self, image: Any) -> dict[str, Any]:
         market = plain(self.instance_market_options)
-        profile = self.iam_instance_profile
         data = {
             "ImageId": image,
             "InstanceType": self.instance_type,
             "KeyName": self.key_name,
             "SecurityGroupIds": self.security_group_ids,
             "UserData": _encoded(self.user_data),
-            "IamInstanceProfile": profile and {"Arn" if str(profile).startswith("arn:") else "Name": profile},
+            "IamInstanceProfile": profile_request(self.iam_instance_profile),
             "EbsOptimized": self.ebs_optimized,
             "BlockDeviceMappings": self.block_device_mappings
             and _disks_request(plain(self.block_device_mappings)),

@@ -201,7 +201,7 @@ class DockerContainer(OnHost):
         options = []
         if "restart_policy" in changed and self.restart_policy is not None:
             options.append(f"--restart {quote(self.restart_policy)}")
-        if "memory" in changed and self.memory is not None:
+        if "memory" in changed and isinstance(self.memory, str):
             swap = _docker.size_bytes(self.memory) * 2  # as Docker sets it for a new container
             options.append(f"--memory {self.memory} --memory-swap {swap}")
         if "cpus" in changed and self.cpus is not None:
