@@ -150,9 +150,9 @@ def main() -> int:
                             f"{measured.hosts} hosts, {measured.delay} ms: {measured.tool}, {measured.row}: "
                             f"{measured.seconds:.2f} s, {measured.processor:.2f} s of processor time a host"
                         )
-                if given.json:
-                    text = json.dumps([asdict(one) for one in results], indent=1)
-                    Path(given.json).write_text(text + "\n")
+                        if given.json:
+                            text = json.dumps([asdict(one) for one in results], indent=1)
+                            Path(given.json).write_text(text + "\n")
             for bench in benches:
                 for tool in bench.tools:
                     tool.forget()

@@ -200,9 +200,11 @@ class Script(_Program):
         (folder / "ssh_config").write_text(ssh_config(folder, fleet, port))
 
     def run(self) -> Run:
-        lines = [f"ssh -F ssh_config {host} sudo sh -eu -s {host} <script.sh & " for host in self._hosts]
-        waits = [f"wait %{number}" for number in range(1, len(lines) + 1)]
-        return self._timed(["bash", "-ec", "\n".join([*lines, *waits])])
+        begun = [
+            f"ssh -F ssh_config {host} sudo sh -eu -s {host} <script.sh & pids+=($!)" for host in self._hosts
+        ]
+        ended = 'for pid in "${pids[@]}"; do wait "$pid"; done'
+        return self._timed(["bash", "-ec", "\n".join([*begun, ended])])
 
     def plan(self) -> Run:
         raise NotImplementedError
