@@ -34,9 +34,18 @@ def needs_real_hosts(item: pytest.Item) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that need real hosts come late, as they are got ready meanwhile; the many quick ones last."""
+    """Files that need real hosts come late, as they are got ready meanwhile; the many quick ones last.
+
+    Of the late ones the longest come first: a file is one process's, and the others should not wait for it.
+    """
     late = {item.path for item in items if needs_real_hosts(item)}
-    items.sort(key=lambda item: 2 if item.path.parent.name == "unit" else int(item.path in late))
+    long = {item.path for item in items if item.get_closest_marker("takes_minutes") is not None}
+
+    def turn(item: pytest.Item) -> tuple[int, bool]:
+        group = 2 if item.path.parent.name == "unit" else int(item.path in late)
+        return group, item.path not in long
+
+    items.sort(key=turn)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

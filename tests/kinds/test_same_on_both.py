@@ -14,6 +14,8 @@ from tests.kinds.local_host import Bench
 from tests.kinds.simulated_host import SimulatedHost
 from tests.kinds.situations import ByHand, Gone, Sees, Situation, Want, told_of
 
+pytestmark = pytest.mark.takes_minutes
+
 BY_NATURE = {
     "docker_container": {"id"},
     "docker_engine": {"version"},
