@@ -17,7 +17,7 @@ test: .venv/installed-tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 4
 
 docs: .venv/installed
 	$(BIN)/python -m docs.kinds_page

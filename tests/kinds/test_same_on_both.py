@@ -229,7 +229,7 @@ DOCKER = (
             ),
             ByHand("docker stop -t 1 web; docker inspect -f '{{.State.Status}} {{.State.Running}}' web"),
             ByHand("curl -s http://localhost:8003/; echo $?"),
-            ByHand("docker start web; curl -s http://localhost:8003/"),
+            ByHand("docker start web; until curl -s http://localhost:8003/; do sleep 0.1; done"),
             ByHand("docker pause web; docker inspect -f '{{.State.Status}} {{.State.Running}}' web"),
             ByHand("docker unpause web"),
             ByHand("docker rm -f web; docker ps -aq"),
