@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence, Set
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, NamedTuple
 
 from pydantic import AfterValidator
 
@@ -39,10 +39,29 @@ Name = Annotated[str, AfterValidator(_name)]
 """The name of a load balancer or target group."""
 
 
+class Described(NamedTuple):
+    """How ELB tells of one sort of things."""
+
+    operation: str
+    key: str
+    """Under which the answer lists them."""
+    arn: str
+    """Under which each of them has its ARN."""
+    what: str
+    """What a user calls one."""
+
+
 class InElb(Tagged):
     """What all kinds of load balancing have in common: an ARN as their id, and tags that change in place."""
 
     tagging: ClassVar[Tagging] = Tagging("elbv2", "add_tags", "remove_tags", "ResourceArns", several=True)
+    described: ClassVar[Described]
+
+    @classmethod
+    def find(cls, world: World) -> list[str]:
+        """By the tags that the create was sent with."""
+        arns = [arn for arn, _ in _all(world, cls.described)]
+        return [arn for arn, tags in tags_by_arn(world, arns).items() if is_made_by(world, tags)]
 
 
 def new_tags(world: World) -> list[dict[str, str]]:
@@ -88,38 +107,38 @@ def tags_by_arn(world: World, arns: Sequence[str]) -> dict[str, dict[str, str]]:
     return found
 
 
-def refuse_another(world: World, operation: str, key: str, arn: str, name: str, what: str) -> None:
+def refuse_another(world: World, described: Described, name: str) -> None:
     """Raises StepFailed where something of this name is there that `world.job` did not make.
 
     ELB's creates give back what is there under the name, whoever made it.
     """
     try:
-        things = ask(world, operation, Names=[name])[key]
+        things = ask(world, described.operation, Names=[name])[described.key]
     except AwsError as error:
         if not error.not_found:
             raise
         return
-    for tags in tags_by_arn(world, [str(thing[arn]) for thing in things]).values():
+    for tags in tags_by_arn(world, [str(thing[described.arn]) for thing in things]).values():
         if not is_made_by(world, tags):
             raise StepFailed(
-                f"a {what} called {name} is there already, and this resource did not make it",
-                f"choose another name, or delete that {what} if nobody needs it",
+                f"a {described.what} called {name} is there already, and this resource did not make it",
+                f"choose another name, or delete that {described.what} if nobody needs it",
             )
 
 
-def found(world: World, operation: str, key: str, arn: str) -> list[str]:
-    """The ARNs of what a create for `world.job` may have made, by its tags."""
-    arns = [str(thing[arn]) for thing in world.aws.pages("elbv2", operation, key)]
-    return [one for one, tags in tags_by_arn(world, arns).items() if is_made_by(world, tags)]
-
-
 def of_ours(
-    world: World, operation: str, key: str, arn: str, ids: Sequence[str]
+    world: World, described: Described, ids: Sequence[str]
 ) -> list[tuple[dict[str, Any], dict[str, str]]]:
     """What is there of `ids`, each with its tags.
 
     All pages are asked: asking for an ARN that is gone makes the direct form fail as a whole.
     """
-    things = [thing for thing in world.aws.pages("elbv2", operation, key) if thing[arn] in ids]
-    tags = tags_by_arn(world, [str(thing[arn]) for thing in things])
-    return [(thing, tags.get(str(thing[arn]), {})) for thing in things]
+    things = {arn: thing for arn, thing in _all(world, described) if arn in ids}
+    tags = tags_by_arn(world, list(things))
+    return [(thing, tags.get(arn, {})) for arn, thing in things.items()]
+
+
+def _all(world: World, described: Described) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Everything of a sort, whosever it is, by its ARN."""
+    for thing in world.aws.pages("elbv2", described.operation, described.key):
+        yield str(thing[described.arn]), thing

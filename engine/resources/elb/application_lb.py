@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -16,11 +16,11 @@ from engine.resource import Fixed, Id, Output, Place, Unread, Values, plain
 from engine.resources.aws import _prices
 from engine.resources.aws._aws import finish, seconds, service_linked_role
 from engine.resources.elb._elb import (
+    Described,
     InElb,
     Name,
     ask,
     attributes_request,
-    found,
     make,
     new_tags,
     of_ours,
@@ -52,6 +52,9 @@ class ElbApplicationLb(InElb):
     """An application load balancer: takes HTTP requests and forwards them to targets, by rules."""
 
     kind: ClassVar[str] = "elb_application_lb"
+    described: ClassVar[Described] = Described(
+        "describe_load_balancers", "LoadBalancers", "LoadBalancerArn", "load balancer"
+    )
     actions: ClassVar[Sequence[str]] = (
         "elasticloadbalancing:CreateLoadBalancer",
         "elasticloadbalancing:DescribeLoadBalancers",
@@ -155,9 +158,7 @@ class ElbApplicationLb(InElb):
 
     def create(self, world: World) -> str:
         """CreateLoadBalancer with all tags, then its listeners; returns once it is active."""
-        refuse_another(
-            world, "describe_load_balancers", "LoadBalancers", "LoadBalancerArn", self.name, "load balancer"
-        )
+        refuse_another(world, self.described, self.name)
         answer = make(world, "create_load_balancer", _late, **self._request())
         id = str(answer["LoadBalancers"][0]["LoadBalancerArn"])
         finish(world, id, lambda: self._complete(world, id))
@@ -174,9 +175,7 @@ class ElbApplicationLb(InElb):
         }
 
     def _complete(self, world: World, id: str) -> None:
-        attributes = attributes_request(self, _ATTRIBUTES, _ATTRIBUTES.keys())
-        if attributes:
-            ask(world, "modify_load_balancer_attributes", LoadBalancerArn=id, Attributes=attributes)
+        self._set_attributes(world, id, _ATTRIBUTES.keys())
         self._listen(world, id)
         _until_active(world, id)
 
@@ -204,13 +203,16 @@ class ElbApplicationLb(InElb):
             if more:
                 ask(world, "add_listener_certificates", ListenerArn=arn, Certificates=more)
 
+    def _set_attributes(self, world: World, id: str, names: Set[str]) -> None:
+        attributes = attributes_request(self, _ATTRIBUTES, names)
+        if attributes:
+            ask(world, "modify_load_balancer_attributes", LoadBalancerArn=id, Attributes=attributes)
+
     @classmethod
     def read_many(cls, world: World, ids: Sequence[str]) -> dict[str, Values]:
         """DescribeLoadBalancers, DescribeTags; DescribeListeners of each, DescribeRules of each of these."""
         result = {}
-        for balancer, tags in of_ours(
-            world, "describe_load_balancers", "LoadBalancers", "LoadBalancerArn", ids
-        ):
+        for balancer, tags in of_ours(world, cls.described, ids):
             id = str(balancer["LoadBalancerArn"])
             try:
                 listeners = [
@@ -231,9 +233,7 @@ class ElbApplicationLb(InElb):
             ask(world, "set_subnets", LoadBalancerArn=id, Subnets=self.subnets)
         if "ip_address_type" in changed:
             ask(world, "set_ip_address_type", LoadBalancerArn=id, IpAddressType=self.ip_address_type)
-        attributes = attributes_request(self, _ATTRIBUTES, changed)
-        if attributes:
-            ask(world, "modify_load_balancer_attributes", LoadBalancerArn=id, Attributes=attributes)
+        self._set_attributes(world, id, changed)
         if "listeners" in changed:
             self._listen(world, id)
         _until_active(world, id)
@@ -261,11 +261,6 @@ class ElbApplicationLb(InElb):
 
         what = "the load balancer's network interfaces to go"
         world.aws.poll(gone, what=what, timeout=seconds(world, _ENDS), say=world.job.say)
-
-    @classmethod
-    def find(cls, world: World) -> list[str]:
-        """By the tags that CreateLoadBalancer was sent with."""
-        return found(world, "describe_load_balancers", "LoadBalancers", "LoadBalancerArn")
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws elbv2 create-load-balancer`, `create-listener`, `create-rule`, and so on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -15,11 +15,11 @@ from engine.refs import Unknown
 from engine.resource import Fields, Fixed, Id, Output, Place, Unread, Values, plain
 from engine.resources.aws._aws import finish, insist, seconds, set_ones, shaped
 from engine.resources.elb._elb import (
+    Described,
     InElb,
     Name,
     ask,
     attributes_request,
-    found,
     make,
     of_ours,
     refuse_another,
@@ -66,6 +66,9 @@ class ElbTargetGroup(InElb):
     """A target group: what a load balancer forwards to, and how it tells whether that is well."""
 
     kind: ClassVar[str] = "elb_target_group"
+    described: ClassVar[Described] = Described(
+        "describe_target_groups", "TargetGroups", "TargetGroupArn", "target group"
+    )
     actions: ClassVar[Sequence[str]] = (
         "elasticloadbalancing:CreateTargetGroup",
         "elasticloadbalancing:DescribeTargetGroups",
@@ -156,9 +159,7 @@ class ElbTargetGroup(InElb):
 
     def create(self, world: World) -> str:
         """CreateTargetGroup with all tags, then attributes and targets."""
-        refuse_another(
-            world, "describe_target_groups", "TargetGroups", "TargetGroupArn", self.name, "target group"
-        )
+        refuse_another(world, self.described, self.name)
         answer = make(world, "create_target_group", _late, **self._request())
         id = str(answer["TargetGroups"][0]["TargetGroupArn"])
         finish(world, id, lambda: self._complete(world, id))
@@ -183,9 +184,7 @@ class ElbTargetGroup(InElb):
         return set_ones(request)
 
     def _complete(self, world: World, id: str) -> None:
-        attributes = attributes_request(self, _ATTRIBUTES, _ATTRIBUTES.keys())
-        if attributes:
-            ask(world, "modify_target_group_attributes", TargetGroupArn=id, Attributes=attributes)
+        self._set_attributes(world, id, _ATTRIBUTES.keys())
         self._register(world, id)
 
     def _register(self, world: World, id: str) -> None:
@@ -206,10 +205,15 @@ class ElbTargetGroup(InElb):
             targets = [{"Id": target, "Port": port} for target, port in sorted(extra)]
             ask(world, "deregister_targets", TargetGroupArn=id, Targets=targets)
 
+    def _set_attributes(self, world: World, id: str, names: Set[str]) -> None:
+        attributes = attributes_request(self, _ATTRIBUTES, names)
+        if attributes:
+            ask(world, "modify_target_group_attributes", TargetGroupArn=id, Attributes=attributes)
+
     @classmethod
     def read_many(cls, world: World, ids: Sequence[str]) -> dict[str, Values]:
         """DescribeTargetGroups, DescribeTags."""
-        groups = of_ours(world, "describe_target_groups", "TargetGroups", "TargetGroupArn", ids)
+        groups = of_ours(world, cls.described, ids)
         return {str(group["TargetGroupArn"]): _values(group, tags) for group, tags in groups}
 
     def update(self, world: World, id: str, changed: frozenset[str]) -> None:
@@ -217,9 +221,7 @@ class ElbTargetGroup(InElb):
         health = self._health(set(changed))
         if health:
             ask(world, "modify_target_group", TargetGroupArn=id, **health)
-        attributes = attributes_request(self, _ATTRIBUTES, changed)
-        if attributes:
-            ask(world, "modify_target_group_attributes", TargetGroupArn=id, Attributes=attributes)
+        self._set_attributes(world, id, changed)
         if "targets" in changed:
             self._register(world, id)
 
@@ -242,11 +244,6 @@ class ElbTargetGroup(InElb):
                 ) from None
             if not error.not_found:
                 raise
-
-    @classmethod
-    def find(cls, world: World) -> list[str]:
-        """By the tags that CreateTargetGroup was sent with."""
-        return found(world, "describe_target_groups", "TargetGroups", "TargetGroupArn")
 
     def as_commands(self, action: str, id: str | None, changed: frozenset[str] = frozenset()) -> list[str]:
         """`aws elbv2 create-target-group`, `modify-target-group`, `register-targets`, and so on."""
