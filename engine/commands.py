@@ -133,7 +133,8 @@ def plan_change(site: Site, request: Request) -> Planned:
 
     Refused where it takes away what other labs use, and where the lab is there but its ledger is new.
     """
-    refuse_where_forgotten(site.lab, site.ledger, site.world, command=_typed("recover", site.lab))
+    recover = typed("recover", site.lab, replace(request, only=(), skip=()))
+    refuse_where_forgotten(site.lab, site.ledger, site.world, command=recover)
     item = plan_site(site, request)
     uses.refuse_while_used(site.ledger, item.site.lab, item.plan, destroy=request.destroy)
     return item
@@ -382,9 +383,27 @@ def _typed(command: str, lab: Lab) -> str:
     """`labctl apply playbooks/hw02.yml`."""
     words = ["labctl", command]
     if lab.playbook is not None:
-        path, here = lab.playbook.resolve(), Path.cwd().resolve()
-        words.append(str(path.relative_to(here) if path.is_relative_to(here) else path))
+        words.append(_from_here(lab.playbook))
     return shlex.join(words)
+
+
+def _from_here(path: Path) -> str:
+    path, here = path.resolve(), Path.cwd().resolve()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def typed(command: str, lab: Lab, request: Request) -> str:
+    """The command line that does something else with what `request` says of a lab; secrets are left out."""
+    words = []
+    for name, value in request.variables.items():
+        words += ["-e", f"{name}={'…' if value in lab.secrets else value}"]
+    for flag, values in (("--only", request.only), ("--skip", request.skip)):
+        words += [part for value in values for part in (flag, value)]
+    if lab.student:
+        words += ["--student", lab.student]
+    if request.inventory.stem != "sandbox":
+        words += ["-i", _from_here(request.inventory)]
+    return " ".join([_typed(command, lab), *map(shlex.quote, words)])
 
 
 def _proof(item: Planned) -> tuple[tuple[str, ...], int]:

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from engine.cli.options import shown
 from engine.cli.terminal import Terminal
 from engine.errors import LabctlError
 from engine.render.paint import columns, counted
@@ -84,19 +83,11 @@ def _say_way(terminal: Terminal, applied: Sequence[Applied]) -> None:
 
 def again(lab: Lab, request: Request) -> str:
     """The command line that applies (or destroys) what `request` says."""
+    from engine.commands import typed
+
     if lab.playbook is None:
         return shlex.join(["labctl", "destroy", lab.name])
-    words = ["labctl", "destroy" if request.destroy else "apply", shown(request.playbook)]
-    for name, value in request.variables.items():
-        words += ["-e", f"{name}={'…' if value in lab.secrets else value}"]
-    for flag, values in (("--only", request.only), ("--skip", request.skip)):
-        words += [part for value in values for part in (flag, value)]
-    if lab.student:
-        words += ["--student", lab.student]
-    inventory = shown(request.inventory)
-    if request.inventory.stem != "sandbox":
-        words += ["-i", inventory]
-    return shlex.join(words)
+    return typed("destroy" if request.destroy else "apply", lab, request)
 
 
 def _proof(terminal: Terminal, item: Applied, request: Request) -> None:

@@ -26,7 +26,7 @@ def recover(terminal: Terminal, asked: Asked, *, yes: bool, as_json: bool) -> in
     Nothing in the cloud or on hosts is changed. What is on hosts is found by its name there; what nothing
     tells to be labctl's is taken on as found, and destroy leaves it there.
     """
-    from engine.commands import Run, open_labs
+    from engine.commands import Run, open_labs, typed
     from engine.recovering import recover_labs
     from engine.session import Session
 
@@ -46,7 +46,7 @@ def recover(terminal: Terminal, asked: Asked, *, yes: bool, as_json: bool) -> in
         return 1
     if as_json:
         return 0 if all(report.ok for report in reports.values()) else 1
-    return _conclude(terminal, reports)
+    return _conclude(terminal, reports, [typed("plan", site.lab, request) for site in sites])
 
 
 def _nothing(event: StepEvent) -> None:
@@ -70,13 +70,13 @@ def _approved(terminal: Terminal, recoveries: Sequence[Recovery], *, yes: bool, 
     return terminal.ask(f"\nWrite this into {where}? Type yes to go ahead:", "yes")
 
 
-def _conclude(terminal: Terminal, reports: dict[str, Report]) -> int:
+def _conclude(terminal: Terminal, reports: dict[str, Report], following: Sequence[str]) -> int:
     failed = [lab for lab, report in reports.items() if not report.ok]
     for lab in failed:
         terminal.say(f"{lab}: not everything could be written; labctl history {lab} tells what.")
     if not failed and any(report.results for report in reports.values()):
         terminal.say(
             "\nWhat cannot be read (user data, secrets) is taken to be as the playbook says."
-            "\nlabctl plan tells what differs otherwise."
+            f"\n{following[0] if len(following) == 1 else 'labctl plan'} tells what differs otherwise."
         )
     return 1 if failed else 0

@@ -77,13 +77,13 @@ def test_nothing_is_found_that_the_ledger_has(place: Place) -> None:
 def test_what_another_folder_made_is_not_made_again(place: Place, command: tuple[str, ...]) -> None:
     running = instances(place)
     kept = (place.folder / ".labctl").rename(place.folder / "of-the-other")
-    said = place.run(*command, "playbooks/lost.yml", code=1)
+    said = place.run(*command, "playbooks/lost.yml", "-e", "workers=2", code=1)
     assert said.err == (
         "lost@sandbox · embedded sandbox, nothing is billed\n"
         "Error: lost@sandbox is there already (group and 7 more), but its ledger here is new: it was made "
         "from another folder, or the ledger was lost.\n"
         "  Work in that folder; or write what is there into the ledger here: labctl recover "
-        "playbooks/lost.yml\n"
+        "playbooks/lost.yml -e workers=2\n"
     )
     assert instances(place) == running
     shutil.rmtree(place.folder / ".labctl")
